@@ -1,0 +1,50 @@
+"""Probabilistic layers and variational autoencoders for Keras 3 and TensorFlow.
+
+Names are loaded when they are first used, so that `tfvae --help` does not wait for TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Autoencoder": "tfvae.models",
+    "VAE": "tfvae.models",
+    "load": "tfvae.saving",
+}
+_MODULES = (
+    "data",
+    "distributions",
+    "divergences",
+    "layers",
+    "losses",
+    "models",
+    "networks",
+    "plots",
+    "priors",
+    "random",
+    "regularizers",
+    "saving",
+)
+
+__all__ = [*_HOME, *_MODULES]
+
+if TYPE_CHECKING:
+    from tfvae.models import VAE as VAE
+    from tfvae.models import Autoencoder as Autoencoder
+    from tfvae.saving import load as load
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"tfvae.{name}")
+    raise AttributeError(f"module 'tfvae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,385 @@
+"""The variational autoencoder.
+
+Its forward pass is the paper's: `q = encoder(x)`, `z ~ q`, `p = decoder(z)`, and the cost of an
+example is `-log p(x|z)` plus what the regulariser charges for `q`, by default the divergence from
+the prior. Variants of the VAE are arguments: another likelihood is another last layer of the
+decoder, another posterior another last layer of the encoder, another objective another regulariser.
+"""
+
+from __future__ import annotations
+
+import math
+import random as python_random
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfvae import random
+from tfvae.distributions import as_tensor_like, plain
+from tfvae.divergences import kl_divergence
+from tfvae.layers.distribution_layer import DistributionLayer
+from tfvae.layers.multivariate_normal import MultivariateNormalDiag
+from tfvae.models.base import EVALUATION_BATCH, ExampleTerms, LatentVariableModel
+from tfvae.models.image_networks import decoder_for_images, encoder_body
+from tfvae.priors import Prior, StandardNormal
+from tfvae.regularizers import (
+    KLDivergenceRegularizer,
+    LatentRegularizer,
+    as_weight,
+    weight_config,
+)
+
+# Rows of the decoder's input held at once when a bound is estimated with many draws.
+_ROWS_AT_ONCE = 4096
+
+
+@keras.saving.register_keras_serializable(package="tfvae")
+class VAE(LatentVariableModel):
+    """A variational autoencoder: a posterior q(z|x), a likelihood p(x|z) and a prior p(z).
+
+    Trains by maximising the evidence lower bound, in nats,
+
+        log p(x) >= E_q[log p(x|z)] - beta * KL(q(z|x) || p(z))      (beta = 1),
+
+    and shows `loss`, `nll` (the first term, negated) and `kl` while it does.
+
+    Args:
+        encoder: a Keras model or layer from data `[B, *data_shape]` to a distribution, such as one
+            that ends in `tfvae.layers.MultivariateNormalDiag`. With `Samples(S)` as its
+            `convert_to_tensor_fn` the likelihood is averaged over S draws.
+        decoder: a Keras model or layer from codes `[B, *latent_shape]` to a distribution over the
+            data, such as one that ends in `tfvae.layers.IndependentBernoulli`.
+        prior: a layer of `tfvae.priors`; the standard normal if `None`.
+        beta: weight of the divergence, a number or a `keras.Variable`.
+        regularizer: a layer of `tfvae.regularizers` in place of the divergence; its prior serves
+            as the model's own.
+        **kwargs: `name`, `dtype`.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the encoder's own layer adds a regulariser, which would count twice, or if
+            `beta` or `prior` is given beside a `regularizer` that brings its own.
+
+    Example:
+        >>> vae = VAE.for_images((8, 8, 1), latent_dim=2, network="dense", hidden=(16,))
+        >>> vae.compile()
+        >>> history = vae.fit(np.zeros((32, 8, 8, 1), "float32"), epochs=1, verbose=0)
+        >>> sorted(history.history)
+        ['kl', 'loss', 'nll']
+        >>> vae.sample(3, seed=0).shape
+        (3, 8, 8, 1)
+
+    Reference:
+        Kingma and Welling (2014), Auto-Encoding Variational Bayes, arXiv:1312.6114.
+        Rezende, Mohamed and Wierstra (2014), arXiv:1401.4082.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        decoder: Any,
+        prior: Prior | None = None,
+        beta: Any = 1.0,
+        regularizer: LatentRegularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if prior is not None and not isinstance(prior, Prior):
+            raise TypeError(
+                f"`prior` must be a layer of `tfvae.priors` or None. Received: {prior!r}"
+            )
+        if regularizer is not None:
+            if not isinstance(regularizer, LatentRegularizer):
+                raise TypeError(
+                    "`regularizer` must be a layer of `tfvae.regularizers` or None. "
+                    f"Received: {regularizer!r}"
+                )
+            if isinstance(beta, keras.Variable) or beta != 1.0:
+                raise ValueError(
+                    "`beta` weighs the default regulariser: give the weight to `regularizer` "
+                    f"itself. Received: beta={beta!r}, regularizer={regularizer!r}"
+                )
+            own_prior = getattr(regularizer, "prior", None)
+            if prior is None and isinstance(own_prior, Prior):
+                prior = own_prior
+            elif isinstance(own_prior, Prior) and prior is not own_prior:
+                raise ValueError(
+                    "The regulariser has a prior of its own, which is also the model's: leave "
+                    f"`prior` out. Received: prior={prior!r}, regularizer={regularizer!r}"
+                )
+        _refuse_second_regularizer(encoder)
+        term_names = ("kl",) if regularizer is None else regularizer.term_names
+        super().__init__(encoder, decoder, ("nll", *term_names), **kwargs)
+        self.beta = as_weight(beta, "beta")
+        self.prior = prior
+        self.regularizer = regularizer
+        self._regularizer_is_given = regularizer is not None
+        if encoder.built and hasattr(encoder, "input_shape"):
+            self.build(encoder.input_shape)
+
+    @classmethod
+    def for_images(
+        cls,
+        image_shape: Any,
+        latent_dim: int = 16,
+        network: str = "dense",
+        hidden: Any = None,
+        activation: Any = "relu",
+        likelihood: str = "bernoulli",
+        scale: float | str | None = "shared",
+        **kwargs: Any,
+    ) -> VAE:
+        """A VAE with a diagonal normal posterior and networks that fit the images.
+
+        Args:
+            image_shape: `(height, width, channels)`, or `(size,)` for vectors.
+            latent_dim: size of a code.
+            network: `"dense"` or `"conv"`; see `tfvae.networks`.
+            hidden: units or filters of the encoder's hidden layers, mirrored by the decoder;
+                `(512, 256)` for dense, `(32, 64)` for convolutional networks if `None`.
+            activation: activation of the hidden layers.
+            likelihood: `"bernoulli"` or `"normal"`.
+            scale: of the normal likelihood; see `tfvae.layers.IndependentNormal`.
+            **kwargs: for the constructor: `prior`, `beta`, `regularizer`, `name`.
+
+        Raises:
+            ValueError: for an unknown network or likelihood, or a size that does not fit.
+        """
+        body = encoder_body(
+            image_shape, MultivariateNormalDiag.params_size(latent_dim), network, hidden, activation
+        )
+        posterior = MultivariateNormalDiag(latent_dim, name="posterior")
+        decoder = decoder_for_images(
+            image_shape, latent_dim, network, hidden, activation, likelihood, scale
+        )
+        encoder = keras.Sequential(
+            [keras.Input(image_shape), *body.layers, posterior], name="encoder"
+        )
+        return cls(encoder, decoder, **kwargs)
+
+    def build(self, input_shape: Any) -> None:
+        if self.built:
+            return
+        latent = self._build_networks(input_shape)
+        if self.prior is None:
+            self.prior = StandardNormal(latent)
+        if self.regularizer is None:
+            self.regularizer = KLDivergenceRegularizer(self.prior, weight=self.beta)
+
+    def call(self, x: Any, training: bool | None = None) -> tfd.Distribution:
+        """Returns p(x|z) for a draw `z` of q(z|x), the first where the layer takes several."""
+        q = self.encode(x, training)
+        return self.decode(self._draws(q)[0], training)
+
+    def example_terms(self, x: tf.Tensor, training: bool) -> ExampleTerms:
+        q = self.encode(x, training)
+        log_prob, p = self._log_likelihood(x, self._draws(q), training)
+        nll = -tf.reduce_mean(log_prob, axis=0)
+        terms = self.regularizer.terms(q)
+        return ExampleTerms(nll + self.regularizer.combine(terms), {"nll": nll, **terms}, p)
+
+    def encode(self, x: Any, training: bool | None = False) -> tfd.Distribution:
+        """The posterior q(z|x) of `x`, `[B, *data_shape]`: a distribution over codes."""
+        q = self.encoder(self._as_data(x), training=training)
+        if not isinstance(q, tfd.Distribution):
+            raise TypeError(
+                "The encoder of a VAE must output a distribution: end it in a distribution layer, "
+                f"such as `tfvae.layers.MultivariateNormalDiag`. Received: {q!r}"
+            )
+        return q
+
+    def code(self, x: Any) -> tf.Tensor:
+        """The posterior's mean, `[B, *latent_shape]`."""
+        return plain(self.encode(x)).mean()
+
+    def sample(
+        self, n: int, seed: int | None = None, batch_size: int = EVALUATION_BATCH
+    ) -> np.ndarray:
+        """Generates examples: codes from the prior, decoded to the mean of p(x|z).
+
+        A seed means one set of examples, in Python and in every export; example `i` is the same
+        whatever `n` is.
+
+        Args:
+            n: number of examples.
+            seed: an integer; drawn from Python's generator if `None`.
+            batch_size: how many examples are held at a time.
+
+        Returns:
+            `[n, *data_shape]`.
+
+        Raises:
+            ValueError: if `n` is not a positive integer.
+        """
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"`n` must be an integer of at least 1. Received: {n!r}")
+        seed = python_random.getrandbits(31) if seed is None else seed
+
+        def sample_batch(row_seeds: tf.Tensor) -> tf.Tensor:
+            return self.decode(self.prior.draw(row_seeds)).mean()
+
+        return self._map_batches(
+            "sample", sample_batch, random.seeds(seed, n), batch_size=batch_size
+        )
+
+    # ---- bounds ---------------------------------------------------------------------------
+
+    def elbo(
+        self, x: Any, num_samples: int = 1, seed: int = 0, batch_size: int = 128
+    ) -> np.ndarray:
+        """The evidence lower bound of each example, with weight 1 whatever `beta` is.
+
+        ELBO(x) = mean_k log p(x|z_k) - KL(q(z|x) || p(z)),   z_k ~ q(z|x); the divergence in closed
+        form where TFP has one, from the same draws otherwise.
+
+        Args:
+            x: data `[N, *data_shape]`.
+            num_samples: number of draws `K`.
+            seed: fixes the draws.
+            batch_size: how many examples are held at a time.
+
+        Returns:
+            float32 `[N]`, in nats.
+        """
+        return self.elbo_terms(x, num_samples, seed, batch_size)["elbo"]
+
+    def elbo_terms(
+        self, x: Any, num_samples: int = 1, seed: int = 0, batch_size: int = 128
+    ) -> dict[str, np.ndarray]:
+        """The bound of `elbo` with its parts: `elbo`, `reconstruction` and `kl`, each `[N]`.
+
+        `elbo = reconstruction - kl`, where `reconstruction` is the mean of log p(x|z).
+        """
+
+        def chunk_terms(batch: tf.Tensor, row_seed: tf.Tensor, draws: int) -> list[tf.Tensor]:
+            q = plain(self.encode(batch))
+            z = q.sample(draws, seed=row_seed)
+            prior = self.prior.distribution()
+            kl = kl_divergence(as_tensor_like(q, z, is_draw=True), prior)
+            log_likelihood, _ = self._log_likelihood(batch, z)
+            return [tf.reduce_sum(log_likelihood, axis=0), draws * kl]
+
+        sums = self._over_draws("elbo", chunk_terms, tf.add, x, num_samples, seed, batch_size)
+        reconstruction, kl = (total / num_samples for total in sums)
+        return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+
+    def log_likelihood(
+        self, x: Any, num_samples: int = 1000, seed: int = 0, batch_size: int = 128
+    ) -> np.ndarray:
+        """The importance-weighted estimate of log p(x), a lower bound in expectation.
+
+        log p(x) ~ log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x),   z_k ~ q(z|x). It rises with K
+        towards log p(x). Draws are streamed in chunks, so memory does not grow with K.
+
+        Args:
+            x: data `[N, *data_shape]`.
+            num_samples: number of importance samples `K`; papers report 5,000.
+            seed: fixes the draws.
+            batch_size: how many examples are held at a time.
+
+        Returns:
+            float32 `[N]`, in nats.
+
+        Raises:
+            ValueError: if `num_samples` is below 1 or `x` is outside the likelihood's support.
+
+        Reference:
+            Burda, Grosse and Salakhutdinov (2016), Importance Weighted Autoencoders,
+            arXiv:1509.00519, equation 8.
+        """
+
+        def chunk_log_sum(batch: tf.Tensor, row_seed: tf.Tensor, draws: int) -> list[tf.Tensor]:
+            q = plain(self.encode(batch))
+            z = q.sample(draws, seed=row_seed)
+            log_likelihood, _ = self._log_likelihood(batch, z)
+            log_ratio = self.prior.distribution().log_prob(z) - q.log_prob(z)
+            return [tf.reduce_logsumexp(log_likelihood + log_ratio, axis=0)]
+
+        (log_sum,) = self._over_draws(
+            "log_likelihood", chunk_log_sum, np.logaddexp, x, num_samples, seed, batch_size
+        )
+        return log_sum - np.float32(math.log(num_samples))
+
+    def _over_draws(
+        self,
+        key: str,
+        chunk_fn: Any,
+        join: Any,
+        x: Any,
+        num_samples: int,
+        seed: int,
+        batch_size: int,
+    ) -> list[np.ndarray]:
+        """Evaluates `chunk_fn(batch, seed, draws)` over batches of `x` and chunks of the draws."""
+        if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
+            raise ValueError(
+                f"`num_samples` must be an integer of at least 1. Received: {num_samples!r}"
+            )
+        x = np.asarray(x)
+        self._check_data(x)
+        compiled = self._compiled(key, chunk_fn)
+        chunk = max(1, min(num_samples, _ROWS_AT_ONCE // min(batch_size, len(x))))
+        sizes = [chunk] * (num_samples // chunk)
+        if num_samples % chunk:
+            sizes.append(num_samples % chunk)
+        joined = []
+        for batch_number, start in enumerate(range(0, len(x), batch_size)):
+            batch = tf.convert_to_tensor(x[start : start + batch_size], tf.float32)
+            # One key a batch, folded with the chunk: no two chunks share their noise.
+            parts = [
+                compiled(batch, tf.constant(_fold_seed(seed, batch_number, number)), draws)
+                for number, draws in enumerate(sizes)
+            ]
+            parts = [[np.asarray(value) for value in part] for part in parts]
+            total = parts[0]
+            for part in parts[1:]:
+                total = [join(a, b) for a, b in zip(total, part, strict=True)]
+            joined.append(total)
+        return [np.concatenate(values) for values in zip(*joined, strict=True)]
+
+    def _draws(self, q: tfd.Distribution) -> tf.Tensor:
+        """The draws that `q` carries, always `[S, B, *latent_shape]`."""
+        z = tf.convert_to_tensor(q)
+        return z if z.shape.rank > 1 + len(self.latent_shape) else z[None]
+
+    def _log_likelihood(
+        self, x: tf.Tensor, z: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, tfd.Distribution]:
+        """log p(x|z) `[S, B]` for draws `[S, B, *latent_shape]`, and p(x|z) of the first draw.
+
+        The decoder sees one batch of S * B codes, so that any decoder serves any number of draws.
+        """
+        draws = z.shape[0]
+        p = self.decode(tf.reshape(z, [-1, *self.latent_shape]), training)
+        x = x if draws == 1 else tf.tile(x, [draws] + [1] * (x.shape.rank - 1))
+        return tf.reshape(p.log_prob(x), [draws, -1]), p
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self._regularizer_is_given:
+            regularizer = keras.saving.serialize_keras_object(self.regularizer)
+            return {**config, "regularizer": regularizer}
+        return {
+            **config,
+            "prior": keras.saving.serialize_keras_object(self.prior) if self.prior else None,
+            "beta": weight_config(self.beta),
+        }
+
+
+def _fold_seed(seed: int, batch_number: int, chunk_number: int) -> np.ndarray:
+    """A seed for TFP's stateless samplers that differs for every batch and chunk."""
+    sequence = np.random.SeedSequence([seed & 0xFFFFFFFF, batch_number, chunk_number])
+    return sequence.generate_state(2).astype(np.uint32).view(np.int32)
+
+
+def _refuse_second_regularizer(encoder: keras.layers.Layer) -> None:
+    for layer in encoder._flatten_layers():
+        if isinstance(layer, DistributionLayer) and layer.latent_regularizer is not None:
+            raise ValueError(
+                f"The layer {layer.name!r} of the encoder adds a regulariser to the loss, and the "
+                "VAE adds its own: the latent would be charged twice. Leave `activity_regularizer` "
+                "out of the layer and give it to the VAE as `regularizer`. "
+                f"Received: {layer.latent_regularizer!r}"
+            )
