@@ -13,9 +13,10 @@ __version__ = "0.1.0"
 _HOME = {
     "Autoencoder": "tfvae.models",
     "VAE": "tfvae.models",
-    "load": "tfvae.saving",
+    "load": "tfvae.models",
 }
 _MODULES = (
+    "callbacks",
     "data",
     "distributions",
     "divergences",
@@ -35,7 +36,7 @@ __all__ = [*_HOME, *_MODULES]
 if TYPE_CHECKING:
     from tfvae.models import VAE as VAE
     from tfvae.models import Autoencoder as Autoencoder
-    from tfvae.saving import load as load
+    from tfvae.models import load as load
 
 
 def __getattr__(name: str) -> Any:
