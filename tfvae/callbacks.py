@@ -152,7 +152,7 @@ class HistoryCSV(keras.callbacks.Callback):
 
 
 def read_history(path: str | Path) -> list[dict[str, float]]:
-    """Reads what `HistoryCSV` wrote: a dictionary for each epoch; empty cells are left out.
+    """Reads what `HistoryCSV` wrote: a dictionary for each epoch, without its empty cells.
 
     Raises:
         ValueError: if the file is damaged.
@@ -163,7 +163,11 @@ def read_history(path: str | Path) -> list[dict[str, float]]:
     with path.open(newline="") as file:
         try:
             return [
-                {name: float(value) for name, value in row.items() if value not in ("", None)}
+                {
+                    name: int(value) if name == "epoch" else float(value)
+                    for name, value in row.items()
+                    if value
+                }
                 for row in csv.DictReader(file)
             ]
         except (TypeError, ValueError) as error:

@@ -145,7 +145,7 @@ def conv_decoder(
     hidden = _check_sizes("hidden", hidden)
     sizes = [(height, width)]
     for _ in hidden:
-        sizes.insert(0, tuple(-(-size // 2) for size in sizes[0]))
+        sizes.insert(0, (-(-sizes[0][0] // 2), -(-sizes[0][1] // 2)))
     body: list[Any] = [
         layers.Dense(math.prod(sizes[0]) * hidden[0], activation),
         layers.Reshape((*sizes[0], hidden[0])),

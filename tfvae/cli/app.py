@@ -105,7 +105,7 @@ def train(
     from tfvae.cli.datasets import absolute_source
     from tfvae.cli.run import RunConfig
 
-    options = {
+    options: dict[str, Any] = {
         "data": absolute_source(data),
         "model": model.value,
         "network": network.value,

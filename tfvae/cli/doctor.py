@@ -21,6 +21,8 @@ def _version(package: str) -> str | None:
 def _extras() -> dict[str, list[str]]:
     """The packages of each extra, as the installed package declares them."""
     extras: dict[str, list[str]] = {}
+    if _version("tfvae") is None:
+        return extras
     for requirement in importlib.metadata.requires("tfvae") or []:
         match = re.fullmatch(r"([A-Za-z0-9_.-]+)[^;]*;\s*extra == [\"'](.+)[\"']", requirement)
         if match:
@@ -32,9 +34,9 @@ def report() -> list[str]:
     """The lines that `tfvae doctor` prints."""
     import tensorflow as tf
 
-    lines = [
-        f"tfvae {tfvae.__version__}, Python {platform.python_version()}, {platform.platform()}"
-    ]
+    source = "" if _version("tfvae") else " (from source, not installed: pip install .)"
+    python = platform.python_version()
+    lines = [f"tfvae {tfvae.__version__}{source}, Python {python}, {platform.platform()}"]
     for package in _REQUIRED:
         lines.append(f"  {package} {_version(package) or 'MISSING: pip install ' + package}")
     devices = [f"{d.device_type} {d.name}" for d in tf.config.list_physical_devices()]

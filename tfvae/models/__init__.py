@@ -1,7 +1,7 @@
 """Models: the variational autoencoder and, to compare it with, the deterministic one."""
 
 from tfvae.models.autoencoder import Autoencoder
-from tfvae.models.load import load
+from tfvae.models.loading import load
 from tfvae.models.vae import VAE
 
 __all__ = ["VAE", "Autoencoder", "load"]

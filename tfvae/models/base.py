@@ -116,6 +116,23 @@ class LatentVariableModel(keras.Model):
         self._check_data(x)
         return super().fit(x, y, **kwargs)
 
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """Measures the cost and its parts; `fit` does so on its validation data.
+
+        Args:
+            x: data, as for `fit`.
+            y: ignored.
+            **kwargs: as for `keras.Model.evaluate`.
+
+        Returns:
+            As `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: if the data is outside the likelihood's support, not finite or empty.
+        """
+        self._check_data(x)
+        return super().evaluate(x, y, **kwargs)
+
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:

@@ -15,6 +15,8 @@ from tfvae.layers import IndependentBernoulli, IndependentNormal
 LIKELIHOODS = ("bernoulli", "normal")
 # A pixel that is black in every training image still has a finite logit.
 _EXTREME_MEAN = 1e-3
+# What a network leaves unexplained of pixels in [0, 1] early in a training.
+_INITIAL_NOISE = 0.1
 _DEFAULT_HIDDEN = {"dense": (512, 256), "conv": (32, 64)}
 
 
@@ -91,7 +93,9 @@ def decoder_for_images(
         layer = IndependentBernoulli(image_shape, "mean", name="likelihood")
         size = layer.params_size(image_shape)
     else:
-        layer = IndependentNormal(image_shape, "mean", scale=scale, name="likelihood")
+        layer = IndependentNormal(
+            image_shape, "mean", scale=scale, initial_scale=_INITIAL_NOISE, name="likelihood"
+        )
         size = layer.params_size(image_shape, scale=scale)
     mirrored = tuple(reversed(hidden or _DEFAULT_HIDDEN[network]))
     if network == "dense":

@@ -20,7 +20,7 @@ from tensorflow_probability import distributions as tfd
 from tfvae import random
 from tfvae.distributions import as_tensor_like, plain
 from tfvae.divergences import kl_divergence
-from tfvae.layers.distribution_layer import DistributionLayer
+from tfvae.layers.kl_divergence import KLDivergenceAddLoss
 from tfvae.layers.multivariate_normal import MultivariateNormalDiag
 from tfvae.models.base import EVALUATION_BATCH, ExampleTerms, LatentVariableModel
 from tfvae.models.image_networks import decoder_for_images, encoder_layers
@@ -109,12 +109,13 @@ class VAE(LatentVariableModel):
                     "The regulariser has a prior of its own, which is also the model's: leave "
                     f"`prior` out. Received: prior={prior!r}, regularizer={regularizer!r}"
                 )
-        _refuse_second_regularizer(encoder)
         term_names = ("kl",) if regularizer is None else regularizer.term_names
         super().__init__(encoder, decoder, ("nll", *term_names), **kwargs)
+        _refuse_second_regularizer(encoder)
         self.beta = as_weight(beta, "beta")
-        self.prior = prior
-        self.regularizer = regularizer
+        # Filled in by `build`, which knows the shape of a code.
+        self.prior: Any = prior
+        self.regularizer: Any = regularizer
         self._regularizer_is_given = regularizer is not None
         if encoder.built and hasattr(encoder, "input_shape"):
             self.build(encoder.input_shape)
@@ -166,6 +167,11 @@ class VAE(LatentVariableModel):
         latent = self._build_networks(input_shape)
         if self.prior is None:
             self.prior = StandardNormal(latent)
+        if self.prior.event_shape != latent:
+            raise ValueError(
+                f"The prior must have the shape of the encoder's codes, {latent}. "
+                f"Received: a prior of shape {self.prior.event_shape}"
+            )
         if self.regularizer is None:
             self.regularizer = KLDivergenceRegularizer(self.prior, weight=self.beta)
 
@@ -359,13 +365,16 @@ class VAE(LatentVariableModel):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        if self._regularizer_is_given:
-            regularizer = keras.saving.serialize_keras_object(self.regularizer)
-            return {**config, "regularizer": regularizer}
+        serialize = keras.saving.serialize_keras_object
+        if not self._regularizer_is_given:
+            prior = serialize(self.prior) if self.prior else None
+            return {**config, "prior": prior, "beta": weight_config(self.beta)}
+        # A prior of the regulariser's own is saved with it, and found there.
+        is_own = self.prior is getattr(self.regularizer, "prior", None)
         return {
             **config,
-            "prior": keras.saving.serialize_keras_object(self.prior) if self.prior else None,
-            "beta": weight_config(self.beta),
+            "prior": None if is_own else serialize(self.prior),
+            "regularizer": serialize(self.regularizer),
         }
 
 
@@ -377,10 +386,13 @@ def _fold_seed(seed: int, batch_number: int, chunk_number: int) -> np.ndarray:
 
 def _refuse_second_regularizer(encoder: keras.layers.Layer) -> None:
     for layer in encoder._flatten_layers():
-        if isinstance(layer, DistributionLayer) and layer.latent_regularizer is not None:
+        if isinstance(layer, KLDivergenceAddLoss):
+            regularizer = layer.regularizer
+        else:
+            regularizer = getattr(layer, "latent_regularizer", None)
+        if regularizer is not None:
             raise ValueError(
                 f"The layer {layer.name!r} of the encoder adds a regulariser to the loss, and the "
-                "VAE adds its own: the latent would be charged twice. Leave `activity_regularizer` "
-                "out of the layer and give it to the VAE as `regularizer`. "
-                f"Received: {layer.latent_regularizer!r}"
+                "VAE adds its own: the latent would be charged twice. Take it out of the encoder "
+                f"and give it to the VAE as `regularizer`. Received: {regularizer!r}"
             )

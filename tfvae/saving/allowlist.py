@@ -6,7 +6,7 @@ other way round. A name is accepted when it is
 
 - a stock Keras layer, model, initializer, loss, ... under the public module that Keras itself
   writes, or one of the operations behind `keras.ops`;
-- a stock activation, loss, metric or `keras.ops` function that is plain maths;
+- a stock activation, loss or metric function;
 - registered in this process (`keras.saving.register_keras_serializable`) or given in
   `custom_objects`: then it is the user's own code, and the user vouches for it.
 
@@ -55,14 +55,13 @@ _KINDS = (
 # What Keras has no public name for: Functional models, and the operations behind `keras.ops`.
 _INTERNAL = re.compile(r"keras\.src\.(models\.functional|ops\.[a-z]+)")
 
-_FUNCTIONS: dict[str, ModuleType] = {
-    "keras.activations": keras.activations,
-    "keras.losses": keras.losses,
-    "keras.metrics": keras.metrics,
-    "keras.ops": keras.ops,
+# Keras writes no function's module: it calls them all "builtins", and looks through these.
+_FUNCTIONS: dict[str, tuple[ModuleType, ...]] = {
+    "keras.activations": (keras.activations,),
+    "keras.losses": (keras.losses,),
+    "keras.metrics": (keras.metrics,),
+    "builtins": (keras.activations, keras.losses, keras.metrics),
 }
-# Where Keras looks for a function whose module it wrote as "builtins".
-_BUILTINS = ("keras.activations", "keras.losses", "keras.metrics")
 
 _STORED_CODE = "it runs code that the file brings along"
 _FILE_ACCESS = "it reads a file whose path the model file chooses"
@@ -76,11 +75,9 @@ _FORBIDDEN: dict[str, str] = {
     "IntegerLookup": _FILE_ACCESS,
     "TextVectorization": _FILE_ACCESS,
     "__typespec__": "it looks up a class by a name that the file chooses",
-    **dict.fromkeys(("FlaxLayer", "JaxLayer", "Function", "Vectorize", "vectorize"), _CALLS_OTHERS),
-    **dict.fromkeys(("AssociativeScan", "associative_scan", "Cond", "cond"), _CALLS_OTHERS),
-    **dict.fromkeys(("ForiLoop", "fori_loop", "Map", "map", "Scan", "scan"), _CALLS_OTHERS),
-    **dict.fromkeys(("Switch", "switch", "WhileLoop", "while_loop", "jvp"), _CALLS_OTHERS),
-    **dict.fromkeys(("VectorizedMap", "vectorized_map", "custom_gradient"), _CALLS_OTHERS),
+    **dict.fromkeys(("FlaxLayer", "JaxLayer", "Function", "AssociativeScan"), _CALLS_OTHERS),
+    **dict.fromkeys(("Cond", "ForiLoop", "Map", "Scan", "Switch", "Vectorize"), _CALLS_OTHERS),
+    **dict.fromkeys(("VectorizedMap", "WhileLoop"), _CALLS_OTHERS),
     **dict.fromkeys(("get", "serialize", "deserialize"), "it makes objects, it is not maths"),
 }
 # Values, not objects: Keras spells tensors, slices and bytes with a class name too.
@@ -162,7 +159,8 @@ class _Check:
             found = getattr(sys.modules.get(module), name, None)
             if isinstance(found, type) and issubclass(found, keras.Operation):
                 return found
-        self._refuse_unknown(node, where, "class", name)
+        key = node.get("registered_name") or name
+        self._refuse_unknown(node, where, "class", name, key)
 
     def _function(self, node: dict[str, Any], where: str) -> None:
         name, module = node.get("config"), node.get("module")
@@ -174,33 +172,35 @@ class _Check:
             self._refuse(where, f"names {name!r}, which is never called: {_FORBIDDEN[name]}")
         # Keras may look the function up by either of the two names.
         if node.get("registered_name") in (None, name, "function"):
-            for candidate in _BUILTINS if module == "builtins" else (module,):
-                namespace = _FUNCTIONS.get(candidate or "")
+            for namespace in _FUNCTIONS.get(module or "", ()):
                 if isinstance(getattr(namespace, name, None), FunctionType):
                     return
-        self._refuse_unknown(node, where, "function", name)
+        self._refuse_unknown(node, where, "function", name, name)
 
     def _registered(self, name: str | None) -> Any:
         return keras.saving.get_registered_object(name, custom_objects=self._custom_objects)
 
-    def _refuse_unknown(self, node: dict[str, Any], where: str, kind: str, name: str) -> NoReturn:
-        registered = node.get("registered_name")
-        if str(registered).startswith("tfvae>"):
+    def _refuse_unknown(
+        self, node: dict[str, Any], where: str, kind: str, name: str, key: str
+    ) -> NoReturn:
+        if key.startswith("tfvae>"):
             advice = (
                 "This tfvae registers no such name: load the file with the version that wrote it"
             )
         else:
             advice = (
                 f"If it is your own, import the code that registers it, or pass custom_objects="
-                f"{{{registered or name!r}: ...}}; otherwise do not load this file"
+                f"{{{key!r}: ...}}; otherwise do not load this file"
             )
         if where.startswith("config.json.compile_config"):
             advice += ". It serves training alone: compile=False loads the model without it"
+        known_as = (
+            f"of module {node.get('module')!r}, registered as {node.get('registered_name')!r}"
+        )
         self._refuse(
             where,
-            f"names the {kind} {name!r} of module {node.get('module')!r}, registered as "
-            f"{registered!r}, which is neither on tfvae's list of stock Keras names nor registered "
-            f"in this process. {advice}",
+            f"names the {kind} {name!r} {known_as}, which is neither on tfvae's list of stock "
+            f"Keras names nor registered in this process. {advice}",
         )
 
     def _refuse(self, where: str, what: str) -> NoReturn:

@@ -39,7 +39,7 @@ _MAX_NESTING = 100
 # The closing quote is optional, or an unclosed string would be tried again from each inner quote.
 _JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-# What `zipfile` raises on a container that is cut short or scrambled.
+# What `zipfile` raises on a container that is cut short, scrambled or encrypted.
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     EOFError,
@@ -147,7 +147,7 @@ def check_open_archive(
             with extracted_weights(archive) as weights:
                 check_weights(weights, source)
     except _ZIP_ERRORS as error:
-        _refuse(f"it is not a zip file, is cut short or damaged ({error})", source)
+        _refuse(f"it is not a zip file, or is cut short, damaged or encrypted ({error})", source)
     _parse(METADATA, texts[METADATA], source)
     config = _parse(CONFIG, texts[CONFIG], source)
     # Keras drops this one key, and only at the top, when it is not to compile.
@@ -179,8 +179,6 @@ def _check_members(members: list[zipfile.ZipInfo], max_bytes: int, source: str) 
             _refuse(f"it holds {member.orig_filename!r}, which Keras does not write", source)
         if stat.S_ISLNK(member.external_attr >> 16):
             _refuse(f"its member {name!r} is a symbolic link", source)
-        if member.flag_bits & 0x41:
-            _refuse(f"its member {name!r} is encrypted", source)
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             _refuse(
                 f"its member {name!r} is compressed, {member.compress_size} bytes that become "

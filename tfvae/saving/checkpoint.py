@@ -13,8 +13,9 @@ It is written under a hidden name, forced to the disk, and renamed; only then do
 every moment of a save a kill leaves at least one whole checkpoint, and a later bit flip is found by
 its sum.
 
-Variables are matched by position and by name, where the counters that Keras appends to make names
-unique (`dense_1`) do not count: they depend on what else the process has built.
+Variables are matched by position and by name. Of the names, the counters that Keras appends to make
+them unique (`dense_1`) do not count, for they depend on what else the process has built; nor do
+outer names that only one side has, for they depend on where a layer was built.
 """
 
 from __future__ import annotations
@@ -115,9 +116,9 @@ def load_checkpoint(directory: str | os.PathLike[str], model: keras.Model) -> di
     Everything is checked before anything is assigned: a load that fails leaves the model as it was.
     An optimizer without variables is built on the model's trainable variables first.
 
-    The metrics of `compile` get their variables at the first batch. Inside `fit` they have them, so
-    load in `on_epoch_begin`, which comes after Keras has reset them; with `train_on_batch`, call
-    `model.test_on_batch` once before: what it changes is overwritten.
+    The metrics of `compile` get their variables at the first batch: call `model.test_on_batch` once
+    before, what it changes is overwritten. Inside `fit`, load in `on_epoch_begin`: Keras resets the
+    metrics just before.
 
     Args:
         directory: a checkpoint, or the directory that it is in; then the last whole one is taken.
@@ -240,7 +241,7 @@ def _variables(model: keras.Model) -> dict[str, keras.Variable]:
 def _write(folder: Path, model: keras.Model, state: str) -> None:
     table, arrays = [], {}
     for name, variable in _variables(model).items():
-        array = np.asarray(keras.ops.convert_to_numpy(variable))
+        array = np.asarray(variable.value.numpy())
         dtype = keras.backend.standardize_dtype(variable.dtype)
         table.append({"name": name, "shape": list(array.shape), "dtype": dtype})
         # 1 is NumPy's own; bfloat16 and float8 come from another package.
@@ -273,7 +274,7 @@ def _damage(path: Path) -> str | None:
         if not (path / name).is_file():
             return f"{path / name} is missing"
         if (found := _fingerprint(path / name)) != fingerprint:
-            return f"{path / name} is {found}, its manifest says {fingerprint}"
+            return f"{path / name} is {found}, {path / _MANIFEST} says {fingerprint}"
     return None
 
 
@@ -327,13 +328,13 @@ def _require_match(
         for name, variable in variables.items()
     ]
     for ours, theirs in itertools.zip_longest(saved, wanted):
-        if ours and theirs and _without_counters(ours) == _without_counters(theirs):
+        if ours and theirs and ours[1:] == theirs[1:] and _alike(ours[0], theirs[0]):
             continue
         advice = "Build and compile the model as it was when the checkpoint was written"
         if str((ours or theirs)[0]).startswith("metrics/"):
             advice += (
-                "; the metrics of compile() exist after the first batch alone, so load in "
-                "on_epoch_begin, or call model.test_on_batch once before"
+                "; the metrics of compile() have no variables before the first batch, so call "
+                "model.test_on_batch once before loading"
             )
         raise ValueError(
             f"The checkpoint is of another model: it has {ours or 'no variable'} where the model "
@@ -341,6 +342,9 @@ def _require_match(
         )
 
 
-def _without_counters(entry: tuple[str, tuple[int, ...], str]) -> tuple[str, ...]:
-    name, shape, dtype = entry
-    return _COUNTER.sub("", name), str(shape), dtype
+def _alike(one: str, other: str) -> bool:
+    """Whether two names, `group/index/path`, can be of the same variable."""
+    *place, path = _COUNTER.sub("", one).split("/", 2)
+    *other_place, other_path = _COUNTER.sub("", other).split("/", 2)
+    short, long = sorted((f"/{path}", f"/{other_path}"), key=len)
+    return place == other_place and long.endswith(short)
