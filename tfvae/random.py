@@ -28,6 +28,8 @@ import tensorflow as tf
 
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA
+# Float32 numbers in the widest vector register, that of AVX-512.
+_REGISTER = 16
 
 
 def _uint32(value: int) -> tf.Tensor:
@@ -153,7 +155,11 @@ def normal(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:
         True
     """
     half = -(-num_columns // 2)
-    first, second = _words(row_seeds, half, stream)
+    # Eigen computes the last few numbers of a tensor, those that fill no vector register, by other
+    # formulas: rows of whole registers keep a row's last bit the same in every batch.
+    padded = -(-half // _REGISTER) * _REGISTER
+    first, second = _words(row_seeds, padded, stream)
     radius = tf.sqrt(-2.0 * tf.math.log(_unit_interval(first)))
     angle = np.float32(2.0 * math.pi) * _unit_interval(second)
-    return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)[:, :num_columns]
+    halves = [(radius * wave(angle))[:, :half] for wave in (tf.cos, tf.sin)]
+    return tf.concat(halves, axis=1)[:, :num_columns]

@@ -54,7 +54,7 @@ def save_manifold(model: Any, path: Path) -> None:
 def save_scatter(model: Any, part: data.Images, path: Path) -> None:
     """Draws the posterior means of a two-dimensional latent space, coloured by label."""
     limit = 5000
-    codes = model.code(clean(part.images[:limit])).numpy()
+    codes = model.transform(clean(part.images[:limit]))
     labels = None if part.labels is None else np.asarray(part.labels[:limit])
     if labels is None and part.attributes:
         labels = next(iter(part.attributes.values()))[:limit]

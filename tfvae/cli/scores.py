@@ -82,8 +82,8 @@ def evaluate(config: RunConfig, model: Any, images: np.ndarray, num_samples: int
             f"Received: images of shape {images.shape[1:]}"
         )
     x = held_out(config, images)
-    codes = np.concatenate([model.code(x[i : i + 1000]).numpy() for i in range(0, len(x), 1000)])
-    active_units = int((codes.reshape(len(x), -1).var(axis=0) > _ACTIVE_VARIANCE).sum())
+    codes = model.transform(x).reshape(len(x), -1)
+    active_units = int((codes.var(axis=0) > _ACTIVE_VARIANCE).sum())
     if config.model == "ae":
         reconstruction = -float(
             model.evaluate(x, batch_size=250, verbose=0, return_dict=True)["nll"]

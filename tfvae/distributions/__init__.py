@@ -1,7 +1,36 @@
-"""The bridge between TFP's distributions and Keras 3, and what both need beneath them."""
+"""The bridge between TFP's distributions and Keras 3, what both need beneath, what TFP lacks."""
 
 from tfvae.distributions.bridge import as_tensor_like, plain, value_is_draw
+from tfvae.distributions.categorical import Categorical, OneHotCategoricalMixture
+from tfvae.distributions.discretized_logistic import DiscretizedLogistic
+from tfvae.distributions.drawn_by_gamma import Beta, NegativeBinomial, StudentT
+from tfvae.distributions.low_rank_normal import MultivariateNormalLowRank
 from tfvae.distributions.precision import float_dtype
-from tfvae.distributions.scales import positive_scale, softplus
+from tfvae.distributions.scales import (
+    positive_concentration,
+    positive_scale,
+    smooth_clip,
+    softplus,
+)
+from tfvae.distributions.von_mises_fisher import VonMisesFisher
+from tfvae.distributions.zero_inflated import ZeroInflated
 
-__all__ = ["as_tensor_like", "float_dtype", "plain", "positive_scale", "softplus", "value_is_draw"]
+__all__ = [
+    "Beta",
+    "Categorical",
+    "DiscretizedLogistic",
+    "MultivariateNormalLowRank",
+    "NegativeBinomial",
+    "OneHotCategoricalMixture",
+    "StudentT",
+    "VonMisesFisher",
+    "ZeroInflated",
+    "as_tensor_like",
+    "float_dtype",
+    "plain",
+    "positive_concentration",
+    "positive_scale",
+    "smooth_clip",
+    "softplus",
+    "value_is_draw",
+]

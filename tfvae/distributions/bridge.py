@@ -73,6 +73,10 @@ class _TensorLike:
 
     is_tensor_like = True
 
+    _tfvae_plain: tfd.Distribution
+    _tfvae_value: tf.Tensor
+    _tfvae_is_draw: bool
+
     @property
     def tensor_distribution(self) -> tfd.Distribution:
         """The plain distribution, without a value, as code written for TFP expects it."""
@@ -128,7 +132,11 @@ def _value_of(
     del name, as_ref
     value = distribution._tfvae_value
     if dtype is not None and not tf.as_dtype(dtype).is_compatible_with(value.dtype):
-        return NotImplemented
+        # Declining would send TensorFlow on to `__array__`, and the gradient would be lost.
+        raise ValueError(
+            "A distribution's value has one dtype: convert it with `tf.cast`. "
+            f"Received: dtype {tf.as_dtype(dtype).name} for a value of dtype {value.dtype.name}"
+        )
     return value
 
 
@@ -141,7 +149,9 @@ def _tensor_like_class(cls: type) -> type:
         cls.__name__, (_TensorLike, cls), {"__doc__": cls.__doc__, "__module__": cls.__module__}
     )
     # Set afterwards: TFP's metaclass writes its own `_type_spec` over one in the class body.
-    made._type_spec = property(lambda self: _ValueSpec(self.shape, self.dtype))
+    made._type_spec = property(  # type: ignore[attr-defined]
+        lambda self: _ValueSpec(self.shape, self.dtype)
+    )
     return made
 
 
@@ -175,7 +185,8 @@ def as_tensor_like(
         )
     distribution = plain(distribution)
     # `copy.copy` would call `__new__` without the arguments that some TFP classes need there.
-    made = object.__new__(_tensor_like_class(type(distribution)))
+    cls: Any = type(distribution)
+    made: Any = object.__new__(_tensor_like_class(cls))
     vars(made).update(
         vars(distribution),
         _tfvae_plain=distribution,

@@ -19,18 +19,31 @@ import tensorflow as tf
 SCALE_FLOOR = 1e-5
 SCALE_CEILING = 1e9
 
+CONCENTRATION_FLOOR = 1e-3
+CONCENTRATION_CEILING = 1e4
+
 
 def softplus(raw: Any) -> tf.Tensor:
-    """Returns `log(1 + exp(raw))`, stable at both ends, from ops that TFLite has built in.
+    """Returns `log(1 + exp(raw))`, stable at both ends on every runtime.
+
+    TFLite lowers `tf.nn.softplus` to the formula itself, which is infinite from 89 on.
 
     Args:
         raw: a float tensor of any shape.
 
     Returns:
         A tensor of the same shape and dtype.
+
+    Example:
+        >>> [f"{value:.4g}" for value in softplus([-100.0, 0.0, 100.0]).numpy()]
+        ['3.784e-44', '0.6931', '100']
     """
     raw = tf.convert_to_tensor(raw)
-    return tf.nn.relu(raw) + tf.math.log1p(tf.exp(-tf.abs(raw)))
+    # At a tie `tf.maximum` sends the gradient to its first argument. So both magnitude and positive
+    # part have the slope 1 at zero, where a shared scale starts, and the sum has the true 1/2;
+    # with `tf.abs` and `tf.nn.relu` it would be 0, and the scale would never move.
+    magnitude = tf.maximum(raw, -raw)
+    return tf.maximum(raw, 0.0) + tf.math.log1p(tf.exp(-magnitude))
 
 
 def positive_scale(
@@ -52,5 +65,51 @@ def positive_scale(
         >>> [f"{s:.4g}" for s in scale.numpy()]
         ['1e-05', '0.6932', '1e+09']
     """
-    rise = tf.nn.softplus(raw)
+    rise = softplus(raw)
     return floor + rise / (1.0 + rise / ceiling)
+
+
+def positive_concentration(raw: Any) -> tf.Tensor:
+    """Maps any finite parameter to a concentration or a count in `[0.001, 10000]`, smoothly.
+
+    The log-density of a family with a concentration `a` is a difference of numbers of size
+    `a log(a)`: above the ceiling float32 has no digits left of it.
+
+    Args:
+        raw: unconstrained parameters, a float tensor of any shape.
+
+    Returns:
+        The concentration, with the shape and dtype of `raw`.
+
+    Example:
+        >>> [f"{a:.4g}" for a in positive_concentration([-1e30, 0.0, 1e30]).numpy()]
+        ['0.001', '0.6941', '1e+04']
+    """
+    return positive_scale(raw, CONCENTRATION_FLOOR, CONCENTRATION_CEILING)
+
+
+def smooth_clip(raw: Any, low: float, high: float) -> tf.Tensor:
+    """Bounds a logarithm: `raw` between the bounds, and a gradient that fades beyond them.
+
+        y = log(exp(raw) + exp(low)),   clipped = -log(exp(-y) + exp(-high))
+
+    Sixteen away from both bounds the result is `raw` to float32 precision.
+
+    Args:
+        raw: unconstrained logarithms, a float tensor of any shape.
+        low: the lower bound.
+        high: the upper bound.
+
+    Returns:
+        A tensor with the shape and dtype of `raw`.
+
+    Example:
+        >>> [f"{y:.3f}" for y in smooth_clip([-1e30, -2.0, 2.0, 1e30], -7.0, 7.0).numpy()]
+        ['-7.000', '-1.993', '1.993', '7.000']
+    """
+
+    def smooth_maximum(x: tf.Tensor, bound: float) -> tf.Tensor:
+        rise = x - bound
+        return tf.maximum(x, bound) + tf.math.log1p(tf.exp(-tf.maximum(rise, -rise)))
+
+    return -smooth_maximum(-smooth_maximum(tf.convert_to_tensor(raw), low), -high)

@@ -58,12 +58,18 @@ class IndependentBernoulli(DistributionLayer):
     ) -> tfd.Independent:
         """Makes the distribution from logits `[..., event_size]`."""
         (logits,) = split_parameters(params, event_shape)
-        return tfd.Independent(
-            tfd.Bernoulli(logits=logits, dtype=dtype or logits.dtype, validate_args=validate_args),
+        elements = tfd.Bernoulli(
+            logits=logits, dtype=dtype or logits.dtype, validate_args=validate_args
+        )
+        distribution = tfd.Independent(
+            elements,
             reinterpreted_batch_ndims=len(event_shape_tuple(event_shape)),
             validate_args=validate_args,
             name=name or "IndependentBernoulli",
         )
+        # What `tfd.Bernoulli.logits` and `.probs` read, so that they convert this to a tensor too.
+        distribution._logits, distribution._probs = elements.logits, None
+        return distribution
 
     @staticmethod
     def params_size(event_shape: Any = (), name: str | None = None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +22,11 @@ from tfvae.layers.distribution_layer import (
 class DistributionLambda(DistributionLayer):
     """Outputs the distribution that a function makes of the layer's input.
 
-    A Keras layer or model may be the function: its weights are then seen, trained and saved. A
-    function that closes over variables keeps them from the model.
+    **What is trained.** A Keras layer or model may be the function, or be used by it: one that the
+    function closes over or finds among the globals of its module, its bound or default arguments
+    (`functools.partial`) or its object (a method of a layer), and a `keras.Variable` likewise, are
+    seen, trained and saved. Not seen is what the function reaches in another way: in a list, as an
+    attribute, or through a second function. A `tf.Variable` is never seen: Keras 3 has its own.
 
     Args:
         make_distribution_fn: maps the input tensor to a `tfd.Distribution`. To save the model it
@@ -58,13 +63,20 @@ class DistributionLambda(DistributionLayer):
             )
         super().__init__({}, convert_to_tensor_fn, activity_regularizer, seed, **kwargs)
         self.make_distribution_fn = make_distribution_fn
+        self.used_by_fn = used_layers_and_variables(make_distribution_fn)
 
     @staticmethod
     def new(
         params: Any, make_distribution_fn: Callable[[tf.Tensor], tfd.Distribution]
     ) -> tfd.Distribution:
         """Makes the plain distribution."""
-        return make_distribution_fn(params)
+        distribution = make_distribution_fn(params)
+        if not isinstance(distribution, tfd.Distribution):
+            raise TypeError(
+                "`make_distribution_fn` must return a `tfd.Distribution`. "
+                f"Received: {distribution!r} from {make_distribution_fn!r}"
+            )
+        return distribution
 
     def make_distribution(self, params: tf.Tensor) -> tfd.Distribution:
         return self.new(params, self.make_distribution_fn)
@@ -76,3 +88,24 @@ class DistributionLambda(DistributionLayer):
                 self.make_distribution_fn, "make_distribution_fn"
             ),
         }
+
+
+def used_layers_and_variables(fn: Callable[..., Any]) -> list[keras.layers.Layer | keras.Variable]:
+    """Returns the Keras layers and variables that a Python function names or has bound.
+
+    Example:
+        >>> dense = keras.layers.Dense(2)
+        >>> used_layers_and_variables(lambda t: tfd.Normal(dense(t), 1.0)) == [dense]
+        True
+    """
+    values = []
+    while isinstance(fn, functools.partial):
+        values += [*fn.args, *fn.keywords.values()]
+        fn = fn.func
+    if inspect.ismethod(fn):
+        values.append(fn.__self__)
+        fn = fn.__func__
+    if inspect.isfunction(fn):
+        names = inspect.getclosurevars(fn)
+        values += [*names.nonlocals.values(), *names.globals.values(), *(fn.__defaults__ or ())]
+    return [value for value in values if isinstance(value, (keras.layers.Layer, keras.Variable))]

@@ -2,13 +2,8 @@
 
 A family says which distribution its parameters make (`new`) and how many it needs
 (`params_size`); everything else is here, once: drawing the value that the next layer sees, adding
-the regulariser of the latent, the state of the random numbers, and the configuration.
-
-**Random numbers.** A layer owns `seed_state`, an ordinary (untrained) weight that holds a key and
-the count of draws so far. A draw is a pure function of it, so a model that is saved and loaded, or
-a training that is resumed, goes on with the noise it would have had. (Keras' `SeedGenerator` is
-not saved with its layer.) Under a distribution strategy the replica's number is folded in: each
-replica has noise of its own.
+the regulariser of the latent, and the configuration. The random numbers are those of
+`tfvae.layers.seeded`.
 
 **Precision.** Densities and divergences overflow in half precision, so these layers compute in
 float32 whatever the global dtype policy, unless `dtype` says otherwise.
@@ -17,9 +12,8 @@ float32 whatever the global dtype policy, unless `dtype` says otherwise.
 from __future__ import annotations
 
 import inspect
-import random
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -28,6 +22,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfvae.distributions import as_tensor_like, float_dtype
+from tfvae.layers.seeded import SeededLayer
 
 # The statistics of a distribution that may stand in for a draw, by the name they have in TFP.
 STATISTICS = ("sample", "mean", "mode", "stddev", "variance")
@@ -65,19 +60,32 @@ class Samples:
     def get_config(self) -> dict[str, Any]:
         return {"num_samples": self.num_samples}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Samples:
+        return cls(**config)
 
-def standardize_conversion(convert_to_tensor_fn: Any) -> Any:
+
+def standardize_conversion(
+    convert_to_tensor_fn: Any, argument: str = "convert_to_tensor_fn"
+) -> Any:
     """Returns a name from `STATISTICS` for a method of `tfd.Distribution`, a callable as it is.
+
+    Args:
+        convert_to_tensor_fn: a name, a method of `tfd.Distribution`, another function, or a
+            property such as `tfd.Bernoulli.logits`, which stands for its getter.
+        argument: what an error calls it.
 
     Raises:
         ValueError: for a name that is not a statistic.
         TypeError: for what is neither a name nor callable.
     """
+    if isinstance(convert_to_tensor_fn, property):
+        convert_to_tensor_fn = convert_to_tensor_fn.fget
     name = convert_to_tensor_fn
     if not isinstance(name, str):
         if not callable(convert_to_tensor_fn):
             raise TypeError(
-                "`convert_to_tensor_fn` must be a function from a distribution to a tensor, or one "
+                f"`{argument}` must be a function from a distribution to a tensor, or one "
                 f"of {STATISTICS}. Received: {convert_to_tensor_fn!r}"
             )
         name = getattr(convert_to_tensor_fn, "__name__", "")
@@ -85,14 +93,36 @@ def standardize_conversion(convert_to_tensor_fn: Any) -> Any:
             return convert_to_tensor_fn
     if name not in STATISTICS:
         raise ValueError(
-            f"`convert_to_tensor_fn` must be one of {STATISTICS} or a function from a "
+            f"`{argument}` must be one of {STATISTICS} or a function from a "
             f"distribution to a tensor. Received: {convert_to_tensor_fn!r}"
         )
     return name
 
 
+def convert_distribution(
+    distribution: tfd.Distribution, convert_to_tensor_fn: Any, next_seed: Callable[[], tf.Tensor]
+) -> tuple[tf.Tensor, bool]:
+    """Returns the tensor that stands for `distribution`, and whether it is a draw of it.
+
+    Args:
+        distribution: the distribution.
+        convert_to_tensor_fn: what `standardize_conversion` returns.
+        next_seed: gives a new seed, int32 `[2]`; called only if one is needed.
+    """
+    fn = convert_to_tensor_fn
+    if fn == "sample":
+        return distribution.sample(seed=next_seed()), True
+    if isinstance(fn, Samples):
+        return fn(distribution, seed=next_seed()), True
+    if isinstance(fn, str):
+        return getattr(distribution, fn)(), False
+    if "seed" in inspect.signature(fn).parameters:
+        return fn(distribution, seed=next_seed()), False
+    return fn(distribution), False
+
+
 def serialize_callable(fn: Any, argument: str) -> Any:
-    """Serialises a function that was registered with Keras, and refuses one that was not.
+    """Serialises a Keras layer or a function registered with Keras; refuses any other function.
 
     Raises:
         ValueError: for a lambda, an inner function, or a function that is not registered: a file
@@ -101,7 +131,8 @@ def serialize_callable(fn: Any, argument: str) -> Any:
     if isinstance(fn, str):
         return fn
     registered = keras.saving.get_registered_name(fn if inspect.isroutine(fn) else type(fn))
-    if keras.saving.get_registered_object(registered) is None:
+    is_known = keras.saving.get_registered_object(registered) is not None
+    if not (is_known or isinstance(fn, keras.layers.Layer)):
         raise ValueError(
             f"`{argument}` cannot be saved: a file must not carry code. Write it as a named "
             "function at the top of a module, decorated with "
@@ -116,7 +147,7 @@ def deserialize_callable(config: Any) -> Any:
     return keras.saving.deserialize_keras_object(config) if isinstance(config, dict) else config
 
 
-class DistributionLayer(keras.layers.Layer):
+class DistributionLayer(SeededLayer):
     """Abstract base of the layers that output a distribution.
 
     Args:
@@ -147,22 +178,12 @@ class DistributionLayer(keras.layers.Layer):
     ) -> None:
         # Keras divides an activity regulariser by the first dimension, which is the number of
         # draws when there are several; it is therefore applied here and not handed to Keras.
-        super().__init__(dtype=float_dtype(kwargs.pop("dtype", None)), **kwargs)
+        super().__init__(seed, dtype=float_dtype(kwargs.pop("dtype", None)), **kwargs)
         self.arguments = dict(arguments)
         self.convert_to_tensor_fn = standardize_conversion(
             deserialize_callable(convert_to_tensor_fn)
         )
         self.latent_regularizer = keras.regularizers.get(activity_regularizer)
-        self.seed = random.randint(1, 2**31 - 1) if seed is None else int(seed)
-        self.seed_state = self.add_weight(
-            shape=(2,),
-            initializer=lambda shape, dtype: keras.ops.convert_to_tensor([self.seed, 0], dtype),
-            dtype="int64",
-            trainable=False,
-            autocast=False,
-            aggregation="only_first_replica",
-            name="seed_state",
-        )
 
     def build(self, input_shape: Any) -> None:
         self.built = True
@@ -178,7 +199,9 @@ class DistributionLayer(keras.layers.Layer):
 
     def call(self, params: Any) -> tfd.Distribution:
         distribution = self.make_distribution(params)
-        value, is_draw = self._convert(distribution)
+        value, is_draw = convert_distribution(
+            distribution, self.convert_to_tensor_fn, self.next_seed
+        )
         q = as_tensor_like(distribution, value, is_draw=is_draw)
         if self.latent_regularizer is not None:
             self.add_loss(tf.reduce_mean(self._regularize(q)))
@@ -194,30 +217,6 @@ class DistributionLayer(keras.layers.Layer):
             )
         return cost
 
-    def _convert(self, distribution: tfd.Distribution) -> tuple[tf.Tensor, bool]:
-        fn = self.convert_to_tensor_fn
-        if fn == "sample":
-            return distribution.sample(seed=self.next_seed()), True
-        if isinstance(fn, Samples):
-            return fn(distribution, seed=self.next_seed()), True
-        if isinstance(fn, str):
-            return getattr(distribution, fn)(), False
-        if "seed" in inspect.signature(fn).parameters:
-            return fn(distribution, seed=self.next_seed()), False
-        return fn(distribution), False
-
-    def next_seed(self) -> tf.Tensor:
-        """Returns a new seed, int32 `[2]`, for TFP's stateless samplers, and counts it."""
-        key, count = tf.unstack(tf.convert_to_tensor(self.seed_state))
-        self.seed_state.assign(tf.stack([key, count + 1]))
-        seed = tf.cast(tf.stack([key, count]), tf.int32)
-        context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
-            seed = tf.random.experimental.stateless_fold_in(
-                seed, tf.cast(context.replica_id_in_sync_group, tf.int32)
-            )
-        return seed
-
     def get_config(self) -> dict[str, Any]:
         regularizer = self.latent_regularizer
         return {
@@ -227,9 +226,10 @@ class DistributionLayer(keras.layers.Layer):
                 self.convert_to_tensor_fn, "convert_to_tensor_fn"
             ),
             "activity_regularizer": (
-                None if regularizer is None else keras.saving.serialize_keras_object(regularizer)
+                None
+                if regularizer is None
+                else serialize_callable(regularizer, "activity_regularizer")
             ),
-            "seed": self.seed,
         }
 
 

@@ -29,6 +29,8 @@ class IndependentNormal(DistributionLayer):
         scale: `None`, a scale for each element from the layer's input, as TFP does; a positive
             number, that scale for all elements; `"shared"`, one weight of the layer, learned, for
             all elements and examples.
+        initial_scale: where the shared scale starts; near the noise of the data it has less way
+            to go, and one weight moves slowly.
         activity_regularizer: a cost in nats, `[B]`.
         seed: fixes the draws.
         **kwargs: `name`, `dtype`, `trainable`.
@@ -52,22 +54,24 @@ class IndependentNormal(DistributionLayer):
         convert_to_tensor_fn: Any = tfd.Distribution.sample,
         validate_args: bool = False,
         scale: float | str | None = None,
+        initial_scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        is_number = isinstance(scale, (int, float)) and not isinstance(scale, bool)
-        if not (scale is None or scale == SHARED or (is_number and 0 < scale < math.inf)):
-            raise ValueError(
-                "`scale` must be None (learned for each element), a positive number (fixed) or "
-                f"{SHARED!r} (one learned for all). Received: {scale!r}"
-            )
+        if scale is not None and scale != SHARED:
+            _positive("scale", scale)
         arguments = {
             "event_shape": event_shape_tuple(event_shape),
             "validate_args": validate_args,
         }
         super().__init__(arguments, convert_to_tensor_fn, **kwargs)
         self.scale = scale
+        self.initial_scale = _positive("initial_scale", initial_scale)
         if scale == SHARED:
-            self.raw_scale = self.add_weight(shape=(), initializer="zeros", name="raw_scale")
+            # The inverse of softplus.
+            raw = initial_scale + math.log(-math.expm1(-initial_scale))
+            self.raw_scale = self.add_weight(
+                shape=(), initializer=keras.initializers.Constant(raw), name="raw_scale"
+            )
 
     def make_distribution(self, params: tf.Tensor) -> tfd.Independent:
         scale = positive_scale(self.raw_scale) if self.scale == SHARED else self.scale
@@ -111,4 +115,19 @@ class IndependentNormal(DistributionLayer):
         return (2 if scale is None else 1) * event_size(event_shape)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale}
+        return {
+            **super().get_config(),
+            "scale": self.scale,
+            "initial_scale": self.initial_scale,
+        }
+
+
+def _positive(name: str, value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (is_number and 0 < value < math.inf):
+        also = f", None (learned for each element) or {SHARED!r} (one learned for all)"
+        raise ValueError(
+            f"`{name}` must be a positive number{also if name == 'scale' else ''}. "
+            f"Received: {value!r}"
+        )
+    return float(value)

@@ -55,9 +55,45 @@ def split_parameters(params: Any, event_shape: Any, parts: int = 1) -> list[tf.T
             f"of size {needed}: end the network in a layer of `params_size(...)` units. "
             f"Received: parameters of shape {tuple(params.shape)}"
         )
+    return [reshape_last_axis(part, event_shape) for part in tf.split(params, parts, axis=-1)]
+
+
+def reshape_last_axis(params: tf.Tensor, shape: Any) -> tf.Tensor:
+    """Reshapes `[..., n]` to `[..., *shape]`, keeping what is known of the batch dimensions."""
     batch = params.shape[:-1].as_list()
     if batch.count(None) > 1:
         batch = tf.unstack(tf.shape(params)[:-1], num=len(batch))
     else:
         batch = [-1 if d is None else d for d in batch]
-    return [tf.reshape(part, [*batch, *event_shape]) for part in tf.split(params, parts, axis=-1)]
+    return tf.reshape(params, [*batch, *shape])
+
+
+def positive_integer(value: Any, name: str, least: int = 1) -> int:
+    """Returns `value` as an integer.
+
+    Raises:
+        ValueError: if it is not an integer of at least `least`.
+    """
+    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_integer or value < least:
+        raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {value!r}")
+    return int(value)
+
+
+def split_mixture(params: Any, num_components: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Splits `[..., K * (1 + n)]` into logits `[..., K]` and components' parameters `[..., K, n]`.
+
+    Raises:
+        ValueError: if the last axis is not a multiple of the number of components `K`.
+    """
+    params = tf.convert_to_tensor(params)
+    size = params.shape[-1] if params.shape.rank else None
+    if size is None or size <= num_components or size % num_components:
+        raise ValueError(
+            f"A mixture of {num_components} component(s) needs {num_components} * (1 + n) "
+            "parameters, with n those of a component: end the network in a layer of "
+            f"`params_size(...)` units. Received: parameters of shape {params.shape}"
+        )
+    components = params[..., num_components:]
+    n = size // num_components - 1
+    return params[..., :num_components], reshape_last_axis(components, [num_components, n])

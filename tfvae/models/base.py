@@ -19,6 +19,7 @@ from tensorflow_probability import distributions as tfd
 from tfvae.data import check_images
 from tfvae.distributions import float_dtype
 from tfvae.layers.distribution_layer import DistributionLayer
+from tfvae.models.planned_steps import planned_steps, warn_of_long_schedules
 
 EVALUATION_BATCH = 256
 
@@ -63,6 +64,11 @@ class LatentVariableModel(keras.Model):
     @abstractmethod
     def example_terms(self, x: tf.Tensor, training: bool) -> ExampleTerms:
         """One forward pass of a batch `[B, *data_shape]`."""
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        # Keras lists those of a layer inside a layer twice.
+        return list(dict.fromkeys(super().metrics))
 
     @abstractmethod
     def code(self, x: Any) -> tf.Tensor:
@@ -112,9 +118,18 @@ class LatentVariableModel(keras.Model):
 
         Raises:
             ValueError: if the data is outside the likelihood's support, not finite or empty.
+
+        Warns:
+            UserWarning: if a schedule is longer than the training, which then ends on the way.
         """
         self._check_data(x)
-        return super().fit(x, y, **kwargs)
+        steps = planned_steps(x, **kwargs)
+        if steps is not None:
+            warn_of_long_schedules(self, steps)
+        history = super().fit(x, _target(y, kwargs), **kwargs)
+        if steps is None:
+            warn_of_long_schedules(self, 0)
+        return history
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """Measures the cost and its parts; `fit` does so on its validation data.
@@ -131,7 +146,7 @@ class LatentVariableModel(keras.Model):
             ValueError: if the data is outside the likelihood's support, not finite or empty.
         """
         self._check_data(x)
-        return super().evaluate(x, y, **kwargs)
+        return super().evaluate(x, _target(y, kwargs), **kwargs)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -199,6 +214,18 @@ class LatentVariableModel(keras.Model):
                 f"Received: dtype {x.dtype.name}, shape {tuple(x.shape)}"
             )
         return tf.cast(x, float_dtype())
+
+    def transform(self, x: Any, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
+        """Embeds data: the code that stands for each example best.
+
+        Args:
+            x: data `[N, *data_shape]`.
+            batch_size: how many examples are held at a time.
+
+        Returns:
+            `[N, *latent_shape]`: posterior means, or an autoencoder's codes.
+        """
+        return self._map_batches("transform", self.code, x, batch_size=batch_size)
 
     def reconstruct(self, x: Any, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
         """Encodes to the most representative code and decodes to the mean of p(x|z).
@@ -304,6 +331,11 @@ class LatentVariableModel(keras.Model):
                 for key, value in config.items()
             }
         )
+
+
+def _target(y: Any, options: dict[str, Any]) -> Any:
+    """Something to stand for the targets, without which Keras drops `sample_weight` silently."""
+    return options.get("sample_weight") if y is None else y
 
 
 def _likelihood_support(decoder: keras.layers.Layer) -> tuple[float, float] | None:

@@ -7,6 +7,7 @@ import tfvae.layers
 import tfvae.losses
 import tfvae.models.autoencoder
 import tfvae.models.vae
+import tfvae.objectives
 import tfvae.priors
 import tfvae.regularizers  # noqa: F401
 from tfvae.saving import load

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random as python_random
+import warnings
 from typing import Any
 
 import keras
@@ -20,20 +21,16 @@ from tensorflow_probability import distributions as tfd
 from tfvae import random
 from tfvae.distributions import as_tensor_like, plain
 from tfvae.divergences import kl_divergence
+from tfvae.layers.distribution_layer import Samples
 from tfvae.layers.kl_divergence import KLDivergenceAddLoss
 from tfvae.layers.multivariate_normal import MultivariateNormalDiag
+from tfvae.layers.scheduled_weight import as_scheduled_weight, scheduled_weight_config
 from tfvae.models.base import EVALUATION_BATCH, ExampleTerms, LatentVariableModel
 from tfvae.models.image_networks import decoder_for_images, encoder_layers
+from tfvae.models.over_draws import over_draws
+from tfvae.objectives import ELBO, Objective, maximized
 from tfvae.priors import Prior, StandardNormal
-from tfvae.regularizers import (
-    KLDivergenceRegularizer,
-    LatentRegularizer,
-    as_weight,
-    weight_config,
-)
-
-# Rows of the decoder's input held at once when a bound is estimated with many draws.
-_ROWS_AT_ONCE = 4096
+from tfvae.regularizers import KLDivergenceRegularizer, LatentRegularizer
 
 
 @keras.saving.register_keras_serializable(package="tfvae")
@@ -53,15 +50,18 @@ class VAE(LatentVariableModel):
         decoder: a Keras model or layer from codes `[B, *latent_shape]` to a distribution over the
             data, such as one that ends in `tfvae.layers.IndependentBernoulli`.
         prior: a layer of `tfvae.priors`; the standard normal if `None`.
-        beta: weight of the divergence, a number or a `keras.Variable`.
+        beta: weight of the divergence: a number, a schedule of `tfvae.schedules`, or a
+            `keras.Variable`.
         regularizer: a layer of `tfvae.regularizers` in place of the divergence; its prior serves
             as the model's own.
+        objective: a bound of `tfvae.objectives` in place of both terms, of K draws: `Samples(K)`.
         **kwargs: `name`, `dtype`.
 
     Raises:
         TypeError: if an argument is of another kind.
-        ValueError: if the encoder's own layer adds a regulariser, which would count twice, or if
-            `beta` or `prior` is given beside a `regularizer` that brings its own.
+        ValueError: if the encoder's own layer adds a regulariser, which would count twice, if
+            `beta` or `prior` is given beside a `regularizer` that brings its own, or a `beta` or a
+            `regularizer` beside an objective.
 
     Example:
         >>> vae = VAE.for_images((8, 8, 1), latent_dim=2, network="dense", hidden=(16,))
@@ -84,8 +84,11 @@ class VAE(LatentVariableModel):
         prior: Prior | None = None,
         beta: Any = 1.0,
         regularizer: LatentRegularizer | None = None,
+        objective: Objective | None = None,
         **kwargs: Any,
     ) -> None:
+        if objective is not None:
+            _check_objective(objective, beta, regularizer)
         if prior is not None and not isinstance(prior, Prior):
             raise TypeError(
                 f"`prior` must be a layer of `tfvae.priors` or None. Received: {prior!r}"
@@ -112,7 +115,8 @@ class VAE(LatentVariableModel):
         term_names = ("kl",) if regularizer is None else regularizer.term_names
         super().__init__(encoder, decoder, ("nll", *term_names), **kwargs)
         _refuse_second_regularizer(encoder)
-        self.beta = as_weight(beta, "beta")
+        self.beta = as_scheduled_weight(beta, "beta")
+        self.objective = objective
         # Filled in by `build`, which knows the shape of a code.
         self.prior: Any = prior
         self.regularizer: Any = regularizer
@@ -131,6 +135,7 @@ class VAE(LatentVariableModel):
         likelihood: str = "bernoulli",
         scale: float | str | None = "shared",
         mean: Any = None,
+        num_samples: int = 1,
         **kwargs: Any,
     ) -> VAE:
         """A VAE with a diagonal normal posterior and networks that fit the images.
@@ -147,14 +152,16 @@ class VAE(LatentVariableModel):
             mean: the mean image of the training data, `image_shape`. With it the encoder sees
                 `x - mean` and the untrained decoder gives `mean`: ten epochs on binarised MNIST
                 then end about 4 nats better.
-            **kwargs: for the constructor: `prior`, `beta`, `regularizer`, `name`.
+            num_samples: draws of the posterior for each example, the K of an `objective`.
+            **kwargs: for the constructor: `prior`, `beta`, `regularizer`, `objective`, `name`.
 
         Raises:
             ValueError: for an unknown network or likelihood, or a size that does not fit.
         """
         size = MultivariateNormalDiag.params_size(latent_dim)
         layers = encoder_layers(image_shape, size, network, hidden, activation, mean)
-        posterior = MultivariateNormalDiag(latent_dim, name="posterior")
+        conversion = "sample" if num_samples == 1 else Samples(num_samples)
+        posterior = MultivariateNormalDiag(latent_dim, conversion, name="posterior")
         decoder = decoder_for_images(
             image_shape, latent_dim, network, hidden, activation, likelihood, scale, mean
         )
@@ -172,6 +179,7 @@ class VAE(LatentVariableModel):
                 f"The prior must have the shape of the encoder's codes, {latent}. "
                 f"Received: a prior of shape {self.prior.event_shape}"
             )
+        self.prior.attach(self.encoder, self.data_shape)
         if self.regularizer is None:
             self.regularizer = KLDivergenceRegularizer(self.prior, weight=self.beta)
 
@@ -182,10 +190,33 @@ class VAE(LatentVariableModel):
 
     def example_terms(self, x: tf.Tensor, training: bool) -> ExampleTerms:
         q = self.encode(x, training)
+        if self.objective is not None:
+            return self._objective_terms(x, q, training)
         log_prob, p = self._log_likelihood(x, self._draws(q), training)
         nll = -tf.reduce_mean(log_prob, axis=0)
+        if training:
+            self.regularizer.advance(q)
         terms = self.regularizer.terms(q)
         return ExampleTerms(nll + self.regularizer.combine(terms), {"nll": nll, **terms}, p)
+
+    def _objective_terms(self, x: tf.Tensor, q: tfd.Distribution, training: bool) -> ExampleTerms:
+        z = self._draws(q)
+        if z.shape[0] == 1 and not isinstance(self.objective, ELBO):
+            message = (
+                "With one draw every objective is the evidence lower bound: give the encoder's "
+                "layer `convert_to_tensor_fn=Samples(K)`, or `VAE.for_images` `num_samples=K`. "
+            )
+            warnings.warn(f"{message}Received: {self.objective!r} and one draw", stacklevel=2)
+        prior = self.prior.distribution()
+        parts = {}
+
+        def log_joint(z: tf.Tensor) -> tf.Tensor:
+            parts["log_likelihood"], parts["p"] = self._log_likelihood(x, z, training)
+            return parts["log_likelihood"] + prior.log_prob(z)
+
+        bound = maximized(self.objective, q, z, log_joint)
+        nll = -tf.reduce_mean(parts["log_likelihood"], axis=0)
+        return ExampleTerms(-bound, {"nll": nll, "kl": kl_divergence(q, prior)}, parts["p"])
 
     def encode(self, x: Any, training: bool | None = False) -> tfd.Distribution:
         """The posterior q(z|x) of `x`, `[B, *data_shape]`: a distribution over codes."""
@@ -309,6 +340,29 @@ class VAE(LatentVariableModel):
         )
         return log_sum - np.float32(math.log(num_samples))
 
+    def anomaly_score(
+        self, x: Any, num_samples: int = 16, seed: int = 0, batch_size: int = 128
+    ) -> np.ndarray:
+        """Minus `log_likelihood`, in nats: the higher, the stranger.
+
+        A likelihood can rank data of another kind as more likely than its own: see
+        `tfvae.latent` for scores that correct it.
+
+        Args:
+            x: data `[N, *data_shape]`.
+            num_samples: number of importance samples.
+            seed: fixes the draws.
+            batch_size: how many examples are held at a time.
+
+        Returns:
+            float32 `[N]`.
+
+        Reference:
+            Nalisnick et al. (2019), Do Deep Generative Models Know What They Don't Know?,
+            arXiv:1810.09136.
+        """
+        return -self.log_likelihood(x, num_samples, seed, batch_size)
+
     def _over_draws(
         self,
         key: str,
@@ -319,32 +373,10 @@ class VAE(LatentVariableModel):
         seed: int,
         batch_size: int,
     ) -> list[np.ndarray]:
-        """Evaluates `chunk_fn(batch, seed, draws)` over batches of `x` and chunks of the draws."""
-        if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
-            raise ValueError(
-                f"`num_samples` must be an integer of at least 1. Received: {num_samples!r}"
-            )
+        """As `over_draws`, for a function that is compiled once under `key`."""
         x = np.asarray(x)
         self._check_data(x)
-        compiled = self._compiled(key, chunk_fn)
-        chunk = max(1, min(num_samples, _ROWS_AT_ONCE // min(batch_size, len(x))))
-        sizes = [chunk] * (num_samples // chunk)
-        if num_samples % chunk:
-            sizes.append(num_samples % chunk)
-        joined = []
-        for batch_number, start in enumerate(range(0, len(x), batch_size)):
-            batch = tf.convert_to_tensor(x[start : start + batch_size], tf.float32)
-            # One key a batch, folded with the chunk: no two chunks share their noise.
-            parts = [
-                compiled(batch, tf.constant(_fold_seed(seed, batch_number, number)), draws)
-                for number, draws in enumerate(sizes)
-            ]
-            parts = [[np.asarray(value) for value in part] for part in parts]
-            total = parts[0]
-            for part in parts[1:]:
-                total = [join(a, b) for a, b in zip(total, part, strict=True)]
-            joined.append(total)
-        return [np.concatenate(values) for values in zip(*joined, strict=True)]
+        return over_draws(self._compiled(key, chunk_fn), join, x, num_samples, seed, batch_size)
 
     def _draws(self, q: tfd.Distribution) -> tf.Tensor:
         """The draws that `q` carries, always `[S, B, *latent_shape]`."""
@@ -366,9 +398,11 @@ class VAE(LatentVariableModel):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         serialize = keras.saving.serialize_keras_object
+        if self.objective is not None:
+            config["objective"] = serialize(self.objective)
         if not self._regularizer_is_given:
             prior = serialize(self.prior) if self.prior else None
-            return {**config, "prior": prior, "beta": weight_config(self.beta)}
+            return {**config, "prior": prior, "beta": scheduled_weight_config(self.beta)}
         # A prior of the regulariser's own is saved with it, and found there.
         is_own = self.prior is getattr(self.regularizer, "prior", None)
         return {
@@ -378,10 +412,17 @@ class VAE(LatentVariableModel):
         }
 
 
-def _fold_seed(seed: int, batch_number: int, chunk_number: int) -> np.ndarray:
-    """A seed for TFP's stateless samplers that differs for every batch and chunk."""
-    sequence = np.random.SeedSequence([seed & 0xFFFFFFFF, batch_number, chunk_number])
-    return sequence.generate_state(2).astype(np.uint32).view(np.int32)
+def _check_objective(objective: Any, beta: Any, regularizer: Any) -> None:
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            "`objective` must be one of `tfvae.objectives`, such as `IWAE()`, or None. "
+            f"Received: {objective!r}"
+        )
+    if regularizer is not None or not isinstance(beta, (int, float)) or beta != 1.0:
+        raise ValueError(
+            "An objective holds the divergence: a regulariser or weight would count it twice. "
+            f"Received: objective={objective!r}, regularizer={regularizer!r}, beta={beta!r}"
+        )
 
 
 def _refuse_second_regularizer(encoder: keras.layers.Layer) -> None:
