@@ -9,16 +9,26 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "tfvae/__init__.py").read_text()).group(1)
 
 EXTRAS = {
-    "tensorboard": ["tensorboard>=2.20"],
-    "test": [
-        "pytest>=8",
-        "pytest-xdist>=3.6",
-        "scikit-learn>=1.5",
-        "scipy>=1.13",
-        "tensorboard>=2.20",
+    "export": ["ai-edge-litert>=2.0"],
+    "serving": [
+        "grpcio>=1.70",
+        "httpx>=0.27",
+        "prometheus-client>=0.20",
+        "starlette>=0.40",
+        "tensorflow-serving-api>=2.18",
+        "uvicorn>=0.30",
     ],
+    "sklearn": ["scikit-learn>=1.6"],
+    "tensorboard": ["tensorboard>=2.20"],
     "check": ["mypy>=1.15", "ruff>=0.14"],
 }
+# What the tests need beside pytest: every extra that adds to the package.
+EXTRAS["test"] = [
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "scipy>=1.13",
+    *(package for extra in EXTRAS if extra != "check" for package in EXTRAS[extra]),
+]
 
 setup(
     name="tfvae",

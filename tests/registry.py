@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import math as tfm
 
-from tfvae import VAE, Autoencoder, layers, priors
+from tfvae import VAE, Autoencoder, layers, objectives, priors, regularizers, schedules
 from tfvae.flows import AutoregressiveNetwork
 from tfvae.losses import NegativeLogLikelihood
-from tfvae.regularizers import KLDivergenceRegularizer
 
 L = 2
 
@@ -91,8 +91,8 @@ def decoder() -> keras.Model:
     return keras.Sequential([keras.Input((L,)), keras.layers.Dense(5), head])
 
 
-def latent(make: Callable[[], keras.layers.Layer]) -> Entry:
-    return Entry(make, lambda prior: VAE(encoder(), decoder(), prior=prior), (5,), None)
+def latent(make: Callable[[], keras.layers.Layer], encode: Callable[[], Any] = encoder) -> Entry:
+    return Entry(make, lambda prior: VAE(encode(), decoder(), prior=prior), (5,), None)
 
 
 def itself(make: Callable[[], keras.Model], shape: tuple[int, ...] = (5,)) -> Entry:
@@ -121,6 +121,20 @@ def weights_distribution(
     size = 2 * (kernel_size + bias_size)
     variable = layers.VariableLayer(size, dtype, initializer=keras.initializers.Constant(0.1))
     return keras.Sequential([variable, layers.DistributionLambda(normal_of_weights, seed=1)])
+
+
+def spherical_encoder() -> keras.Model:
+    posterior = layers.VonMisesFisher(L, seed=1)
+    size = layers.VonMisesFisher.params_size(L)
+    return keras.Sequential([keras.Input((5,)), keras.layers.Dense(size), posterior])
+
+
+def moved(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The layer away from where it starts, where weights of zero hide those before them."""
+    rng = np.random.default_rng(1)
+    for weight in layer.trainable_weights:
+        weight.assign_add(rng.normal(scale=0.3, size=weight.shape))
+    return layer
 
 
 @keras.saving.register_keras_serializable(package="registry")
@@ -267,21 +281,54 @@ LAYERS = {
 
 REGULARIZERS = {
     "KLDivergenceRegularizer": cost(
-        lambda: KLDivergenceRegularizer(priors.TrainableNormal(L), weight=0.5)
+        lambda: regularizers.KLDivergenceRegularizer(priors.TrainableNormal(L), weight=0.5)
     ),
     "KLDivergenceRegularizer drawn": cost(
-        lambda: KLDivergenceRegularizer(standard_normal, weight=keras.Variable(0.5), exact=False)
+        lambda: regularizers.KLDivergenceRegularizer(
+            standard_normal, weight=keras.Variable(0.5), exact=False
+        )
+    ),
+    "KLDivergenceRegularizer scheduled": cost(
+        lambda: regularizers.KLDivergenceRegularizer(
+            priors.StandardNormal(L), weight=schedules.LinearWarmup(10, start=0.5)
+        )
+    ),
+    "Capacity": cost(lambda: regularizers.Capacity(priors.StandardNormal(L), 3.0, weight=2.0)),
+    "FreeBits": cost(lambda: regularizers.FreeBits(priors.StandardNormal(L), 0.01)),
+    "MaximumMeanDiscrepancy": cost(
+        lambda: regularizers.MaximumMeanDiscrepancy(priors.StandardNormal(L), seed=2)
+    ),
+    "DIP": cost(lambda: regularizers.DIP()),
+    "TotalCorrelation": cost(
+        lambda: regularizers.TotalCorrelation(priors.StandardNormal(L), dataset_size=100)
+    ),
+    "Sum": cost(
+        lambda: regularizers.Sum(
+            [regularizers.KLDivergenceRegularizer(priors.StandardNormal(L)), regularizers.DIP()]
+        )
     ),
 }
 
 PRIORS = {
     "StandardNormal": latent(lambda: priors.StandardNormal(L)),
     "TrainableNormal": latent(lambda: priors.TrainableNormal(L)),
+    "GaussianMixture": latent(lambda: priors.GaussianMixture(L, num_components=3)),
+    "NormalizingFlow": latent(
+        lambda: moved(priors.NormalizingFlow(L, num_layers=2, hidden_units=(4,), activation="tanh"))
+    ),
+    "VampPrior": latent(lambda: priors.VampPrior(L, pseudo_inputs=3)),
+    "SphericalUniform": latent(lambda: priors.SphericalUniform(L), spherical_encoder),
 }
 
 MODELS = {
     "VAE": itself(lambda: VAE(encoder(), decoder(), beta=0.5)),
     "VAE 5 draws": itself(lambda: VAE(encoder(layers.Samples(5)), decoder())),
+    "VAE IWAE": itself(
+        lambda: VAE(encoder(layers.Samples(5)), decoder(), objective=objectives.IWAE())
+    ),
+    "VAE DReG": itself(
+        lambda: VAE(encoder(layers.Samples(5)), decoder(), objective=objectives.DReG())
+    ),
     "VAE conv": itself(
         lambda: VAE.for_images((5, 4, 3), L, "conv", (3, 4), activation="tanh"), (5, 4, 3)
     ),

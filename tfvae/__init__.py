@@ -20,15 +20,20 @@ _MODULES = (
     "data",
     "distributions",
     "divergences",
+    "export",
+    "latent",
     "layers",
     "losses",
     "models",
     "networks",
+    "objectives",
     "plots",
     "priors",
     "random",
     "regularizers",
     "saving",
+    "schedules",
+    "serving",
 )
 
 __all__ = [*_HOME, *_MODULES]

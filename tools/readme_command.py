@@ -1,6 +1,6 @@
 """Prints the n-th shell command of the README, so that CI runs it as a reader would.
 
-    python3 tools/readme_command.py 1
+python3 tools/readme_command.py 1
 """
 
 import re

@@ -171,24 +171,6 @@ def test_a_model_is_saved_and_loaded(name, tmp_path):
     np.testing.assert_allclose(p.log_prob(np.float32(X)), q.log_prob(np.float32(X)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_a_compiled_draw(name):
-    make, size = FAMILIES[name]
-    params = RNG.normal(size=(B, size)).astype("f")
-    layer = make()
-
-    @tf.function(jit_compile=True)
-    def summed(params):
-        with tf.GradientTape() as tape:
-            tape.watch(params)
-            total = tf.reduce_sum(layer.make_distribution(params).sample(5, seed=(1, 2)))
-        return total, tape.gradient(total, params)
-
-    value, gradient = summed(tf.constant(params))
-    assert np.isfinite(value)
-    assert np.abs(gradient).sum() > 0.1
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -37,6 +37,18 @@ class Likelihood(StrEnum):
     normal = "normal"
 
 
+class Format(StrEnum):
+    saved_model = "saved_model"
+    tflite = "tflite"
+
+
+class Quantization(StrEnum):
+    none = "none"
+    float16 = "float16"
+    dynamic = "dynamic"
+    int8 = "int8"
+
+
 class Binarize(StrEnum):
     auto = "auto"
     none = "none"
@@ -189,6 +201,71 @@ def evaluate(
 
 
 @app.command()
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="Model folder (saved_model) or .tflite file to write.")],
+    file_format: Annotated[
+        Format, typer.Option("--format", help="For TensorFlow Serving, or for a device.")
+    ] = Format.saved_model,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="saved_model: its number.", show_default="the next")
+    ] = None,
+    quantization: Annotated[
+        Quantization, typer.Option(help="tflite: precision of the networks.")
+    ] = Quantization.none,
+    integer_io: Annotated[
+        bool, typer.Option("--integer-io", help="tflite with int8: integers at the edges too.")
+    ] = False,
+) -> None:
+    """Write a model for a server, a phone or a browser."""
+    opened = _open(run)
+    from tfvae.cli.exporting import export_saved_model, export_tflite
+
+    if file_format is Format.saved_model:
+        if quantization is not Quantization.none or integer_io:
+            raise ValueError(
+                "A SavedModel is float32: --quantization and --integer-io are for --format "
+                f"tflite. Received: --quantization {quantization.value}"
+            )
+        written = export_saved_model(opened, out, version)
+    else:
+        if version is not None:
+            raise ValueError(
+                "Versions are folders of a SavedModel: leave --version out with --format tflite. "
+                f"Received: --version {version}"
+            )
+        precision = None if quantization is Quantization.none else quantization.value
+        written = export_tflite(opened, out, precision, integer_io)
+    _written(written)
+
+
+@app.command()
+def serve(
+    model: Annotated[Path, typer.Argument(help="Model folder, as `tfvae export` made it.")],
+    port: Annotated[int, typer.Option(help="For gRPC.")] = 8500,
+    rest_port: Annotated[int, typer.Option(help="For REST.")] = 8501,
+    host: Annotated[str, typer.Option(help="Interface of the embedded server.")] = "127.0.0.1",
+    batching: Annotated[
+        bool, typer.Option(help="Whether concurrent requests are computed together.")
+    ] = True,
+) -> None:
+    """Serve an export with TensorFlow Serving's protocol."""
+    with console.quiet_start():
+        from tfvae import serving
+
+        serve_model = serving.serve
+    status = serve_model(
+        model,
+        host=host,
+        port=port,
+        rest_port=rest_port,
+        batching=batching,
+        announce=lambda line: console.err.print(line, markup=False),
+    )
+    raise typer.Exit(status)
+
+
+@app.command()
 def info(run: RunFolder) -> None:
     """Say what a run folder holds."""
     opened = _open(run)
@@ -253,7 +330,7 @@ def main() -> None:
     """Runs the command line; what the user can mend is said in one line, without a traceback."""
     try:
         app()
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         console.err.print(f"[red]error:[/] {_escaped(error)}")
         sys.exit(1)
 

@@ -3,7 +3,7 @@
 from tfvae.distributions.bridge import as_tensor_like, plain, value_is_draw
 from tfvae.distributions.categorical import Categorical, OneHotCategoricalMixture
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
-from tfvae.distributions.drawn_by_gamma import Beta, NegativeBinomial, StudentT
+from tfvae.distributions.gamma_draws import Beta, Gamma, NegativeBinomial, StudentT
 from tfvae.distributions.low_rank_normal import MultivariateNormalLowRank
 from tfvae.distributions.precision import float_dtype
 from tfvae.distributions.scales import (
@@ -19,6 +19,7 @@ __all__ = [
     "Beta",
     "Categorical",
     "DiscretizedLogistic",
+    "Gamma",
     "MultivariateNormalLowRank",
     "NegativeBinomial",
     "OneHotCategoricalMixture",

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 
@@ -53,6 +54,14 @@ class MultivariateNormalLowRank(tfd.MultivariateNormalDiagPlusLowRankCovariance)
             name=name,
         )
         self._parameters = parameters
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
+        return {
+            "loc": tfp.util.ParameterProperties(event_ndims=1),
+            "scale_diag": tfp.util.ParameterProperties(event_ndims=1),
+            "factor": tfp.util.ParameterProperties(event_ndims=2),
+        }
 
     @property
     def scale_diag(self) -> tf.Tensor:

@@ -71,8 +71,9 @@ class VonMisesFisher(tfd.VonMisesFisher):
         angle = self._reparameterized_angle(angle, concentration)[..., tf.newaxis]
         shape = tf.concat([[n], tf.shape(mu)], axis=0)
         noise = tf.random.stateless_normal(shape, tangent_seed, dtype=mu.dtype)
-        tangent = noise - tf.reduce_sum(noise * mu, axis=-1, keepdims=True) * mu
-        return tf.cos(angle) * mu + tf.sin(angle) * tf.math.l2_normalize(tangent, axis=-1)
+        # Twice, because noise that is almost parallel to mu leaves few digits the first time.
+        tangent = _unit_tangent(_unit_tangent(noise, mu), mu)
+        return tf.cos(angle) * mu + tf.sin(angle) * tangent
 
     def _draw_angle(self, n: Any, k: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Draws `[n, ...]` angles from the mean direction, for concentrations `[...]`."""
@@ -133,3 +134,9 @@ class VonMisesFisher(tfd.VonMisesFisher):
         weights = 0.5 * reach * tf.constant(_WEIGHTS, angle.dtype)
         narrowing = tf.stop_gradient(tf.reduce_sum(weights * integrand, axis=-1))
         return angle - narrowing * (concentration - k)
+
+
+def _unit_tangent(vectors: tf.Tensor, mu: tf.Tensor) -> tf.Tensor:
+    """The direction of what of the vectors is orthogonal to mu."""
+    along = tf.reduce_sum(vectors * mu, axis=-1, keepdims=True)
+    return tf.math.l2_normalize(vectors - along * mu, axis=-1)

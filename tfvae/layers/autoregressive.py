@@ -14,6 +14,11 @@ from tfvae.distributions import plain
 from tfvae.layers.distribution_layer import DistributionLayer
 
 
+# Events of up to this size are drawn without a loop, whose gradient XLA cannot compile for a batch
+# of unknown size; in larger ones the graph would become too large.
+UNROLLED = 64
+
+
 @keras.saving.register_keras_serializable(package="tfvae")
 class AutoregressiveTransform(DistributionLayer):
     """Transforms the distribution that comes in by a masked autoregressive flow.
@@ -25,6 +30,9 @@ class AutoregressiveTransform(DistributionLayer):
     and a shift and a log-scale of an element depend on the elements before it. The density of x
     takes one call of the network, a draw takes as many as an event has elements. Support: all
     numbers, or what of them the flow makes of the support of u.
+
+    XLA compiles the gradient of a draw for events of up to 64 elements, and of any size if that of
+    the batch is fixed; it compiles the density in any case.
 
     Args:
         made: a `tfvae.flows.AutoregressiveNetwork` with `params=2`, or another Keras layer with an
@@ -86,9 +94,12 @@ class AutoregressiveTransform(DistributionLayer):
         def shift_and_log_scale(x: tf.Tensor) -> list[tf.Tensor]:
             return tf.unstack(made(x), num=2, axis=-1)
 
-        return tfd.TransformedDistribution(
-            plain(distribution), tfb.MaskedAutoregressiveFlow(shift_and_log_scale)
+        distribution = plain(distribution)
+        size = distribution.event_shape[-1]
+        flow = tfb.MaskedAutoregressiveFlow(
+            shift_and_log_scale, unroll_loop=size is not None and size <= UNROLLED
         )
+        return tfd.TransformedDistribution(distribution, flow)
 
     def make_distribution(self, distribution: Any) -> tfd.TransformedDistribution:
         if not isinstance(distribution, tfd.Distribution):

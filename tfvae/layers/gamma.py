@@ -6,9 +6,8 @@ import math
 
 import keras
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
-from tfvae.distributions import positive_concentration, positive_scale
+from tfvae.distributions import Gamma, positive_concentration, positive_scale
 from tfvae.layers.independent import IndependentLayer
 
 
@@ -38,8 +37,8 @@ class IndependentGamma(IndependentLayer):
     @staticmethod
     def elements(
         raw_concentration: tf.Tensor, raw_rate: tf.Tensor, *, validate_args: bool
-    ) -> tfd.Gamma:
-        return tfd.Gamma(
+    ) -> Gamma:
+        return Gamma(
             positive_concentration(raw_concentration),
             positive_scale(raw_rate),
             validate_args=validate_args,

@@ -21,7 +21,7 @@ Seen on 2 shared CPU cores, about a minute in all:
     No uncertainty                 6.303        1.00, 1.00                      0.00
     Aleatoric                      2.499        0.53, 4.30                      0.00
     Epistemic                      6.191        1.00, 1.00                      0.19
-    Aleatoric and epistemic        2.493        0.52, 4.23                      0.37
+    Aleatoric and epistemic        2.493        0.52, 4.25                      0.36
     Functional                     2.268        2.86, 2.38                      0.00
     the truth                      1.881        0.75, 3.75
 
