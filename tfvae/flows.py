@@ -153,7 +153,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
                 f"The network was made for events of size {self.event_size}. "
                 f"Received: input of shape {tuple(input_shape)}"
             )
-        degrees = self._degrees()
+        degrees = self._degrees(size)
         self.order = degrees[0]
         masks = [below[:, None] <= above for below, above in pairwise(degrees)]
         masks.append(np.repeat(degrees[-1][:, None] < self.order, self.params, axis=1))
@@ -173,16 +173,15 @@ class AutoregressiveNetwork(keras.layers.Layer):
                 )
         self.built = True
 
-    def _add_kernel(self, shape: tuple[int, ...], name: str, mask: Any) -> keras.Variable:
+    def _add_kernel(self, shape: Any, name: str, mask: Any) -> keras.Variable:
         # A clone, because an initialiser without a seed repeats itself.
         initializer = self.kernel_options["initializer"].clone()
         masked = {"initializer": lambda shape, dtype: initializer(shape, dtype) * mask}
         return self.add_weight(shape=shape, name=name, **{**self.kernel_options, **masked})
 
-    def _degrees(self) -> list[np.ndarray]:
+    def _degrees(self, size: int) -> list[np.ndarray]:
         """The degrees of inputs and of each hidden layer: a unit sees inputs up to its own."""
         rng = np.random.default_rng(self.seed)
-        size = self.event_size
         order = np.arange(1, size + 1)
         if self.input_order == "right-to-left":
             order = order[::-1]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tfvae.export.flatbuffer import builtin_names, schema
+from tfvae.export.flatbuffer import builtin_names, constant, schema
 
 # Operators with weights, and where their data and their weights are among the inputs.
 _WEIGHTED = {
@@ -79,9 +79,7 @@ class _Part:
         names = builtin_names(model)
         self._operators = [(names[op.opcodeIndex], op) for op in subgraph.operators]
         self._constants = {
-            index
-            for index, tensor in enumerate(self._tensors)
-            if model.buffers[tensor.buffer].data is not None
+            index for index, tensor in enumerate(self._tensors) if constant(model, tensor)
         }
         self._weighted = [
             (op, op.inputs[_WEIGHTED[kind][0]], op.inputs[_WEIGHTED[kind][1]])

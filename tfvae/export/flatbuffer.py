@@ -95,13 +95,18 @@ def _share_buffers(model: Any) -> None:
     places: dict[bytes, int] = {b"": 0}
     tensors = [tensor for subgraph in model.subgraphs for tensor in subgraph.tensors]
     for owner in [*tensors, *(model.metadata or [])]:
-        buffer = model.buffers[owner.buffer]
-        content = b"" if buffer.data is None else np.asarray(buffer.data, np.uint8).tobytes()
+        content = constant(model, owner)
         if content not in places:
             places[content] = len(kept)
-            kept.append(buffer)
+            kept.append(model.buffers[owner.buffer])
         owner.buffer = places[content]
     model.buffers = kept
+
+
+def constant(model: Any, owner: Any) -> bytes:
+    """The bytes of a tensor's or a metadata entry's buffer; none of a tensor that is computed."""
+    data = model.buffers[owner.buffer].data
+    return b"" if data is None else np.asarray(data, np.uint8).tobytes()
 
 
 def set_metadata(model: Any, text: str, description: str) -> None:

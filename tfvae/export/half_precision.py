@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfvae.export.flatbuffer import builtin_names, schema
+from tfvae.export.flatbuffer import builtin_names, constant, schema
 
 # Operators that have weights, with the places of these among their inputs.
 _WEIGHTS = {
@@ -48,12 +48,12 @@ def halve_weights(model: Any) -> None:
         }
         for index in weights:
             tensor = subgraph.tensors[index]
-            content = model.buffers[tensor.buffer].data
-            if content is None or tensor.type != classes.TensorType.FLOAT32:
+            content = constant(model, tensor)
+            if not content or tensor.type != classes.TensorType.FLOAT32:
                 continue
             if tensor.buffer not in halves:
                 half = classes.BufferT()
-                floats = np.frombuffer(np.asarray(content, np.uint8).tobytes(), np.float32)
+                floats = np.frombuffer(content, np.float32)
                 half.data = np.frombuffer(floats.astype(np.float16).tobytes(), np.uint8)
                 halves[tensor.buffer] = len(model.buffers)
                 model.buffers.append(half)

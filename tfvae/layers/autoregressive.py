@@ -13,7 +13,6 @@ from tensorflow_probability import distributions as tfd
 from tfvae.distributions import plain
 from tfvae.layers.distribution_layer import DistributionLayer
 
-
 # Events of up to this size are drawn without a loop, whose gradient XLA cannot compile for a batch
 # of unknown size; in larger ones the graph would become too large.
 UNROLLED = 64

@@ -32,7 +32,9 @@ STATISTICS = ("sample", "mean", "mode", "stddev", "variance")
 class Samples:
     """Converts a distribution to several draws of it: `[S, B, event]`.
 
-    The serialisable form of `lambda d: d.sample(num_samples)`.
+    The serialisable form of `lambda d: d.sample(num_samples)`. `Model.predict` joins batches
+    along the first axis, which is then that of the draws: give it all the data as one batch
+    (`batch_size=len(x)`), or call the model.
 
     Args:
         num_samples: number of draws `S`, at least 1.

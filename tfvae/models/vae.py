@@ -116,7 +116,7 @@ class VAE(LatentVariableModel):
         super().__init__(encoder, decoder, ("nll", *term_names), **kwargs)
         _refuse_second_regularizer(encoder)
         self.beta = as_scheduled_weight(beta, "beta")
-        self.objective = objective
+        self.objective: Any = objective
         # Filled in by `build`, which knows the shape of a code.
         self.prior: Any = prior
         self.regularizer: Any = regularizer
@@ -427,6 +427,7 @@ def _check_objective(objective: Any, beta: Any, regularizer: Any) -> None:
 
 def _refuse_second_regularizer(encoder: keras.layers.Layer) -> None:
     for layer in encoder._flatten_layers():
+        regularizer: Any
         if isinstance(layer, KLDivergenceAddLoss):
             regularizer = layer.regularizer
         else:

@@ -64,7 +64,7 @@ class Sum(LatentRegularizer):
         self.built = True
 
     def terms(self, q: tfd.Distribution) -> dict[str, tf.Tensor]:
-        found = {}
+        found: dict[str, tf.Tensor] = {}
         for part, names in zip(self.regularizers, self._public_names, strict=True):
             terms = part.terms(q)
             found |= {name: terms[own] for name, own in zip(names, part.term_names, strict=True)}

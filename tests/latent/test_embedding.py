@@ -1,0 +1,152 @@
+"""The scikit-learn transformer."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import check_estimator
+
+from tfvae.data import digits
+from tfvae.latent.embedding import Embedding
+
+SMALL = {"hidden": (16,), "epochs": 3, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(300, 2))
+    return 100 + np.tanh(z @ rng.normal(size=(2, 8))) * rng.gamma(2, size=8)
+
+
+@pytest.fixture(scope="module")
+def fitted(table):
+    return Embedding(latent_dim=3, **SMALL).fit(table)
+
+
+@pytest.fixture
+def eager():
+    """The checks fit dozens of models: compiling each costs more than running it."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("eager")
+def test_scikit_learns_own_checks():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # tf.data says that it stays compiled
+        results = check_estimator(
+            Embedding(latent_dim=1, hidden=(4,), epochs=1, random_state=0), on_skip=None
+        )
+    others = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
+    # scikit-learn itself leaves it out unless SCIPY_ARRAY_API is set in the environment.
+    assert others == {"check_array_api_input": "skipped"}
+    assert len(results) > 40
+
+
+def test_it_embeds_and_comes_back(fitted, table):
+    codes = fitted.transform(table)
+    assert codes.shape == (300, 3)
+    np.testing.assert_allclose(
+        codes,
+        fitted.model_.transform(((table - fitted.mean_) / fitted.scale_).astype("f")),
+        atol=1e-5,
+    )
+    back = fitted.inverse_transform(codes)
+    assert back.shape == table.shape
+    np.testing.assert_allclose(back.mean(axis=0), table.mean(axis=0), atol=0.5 * table.std())
+    assert fitted.get_feature_names_out().tolist() == ["embedding0", "embedding1", "embedding2"]
+    assert sorted(fitted.history_) == ["kl", "loss", "nll"]
+
+
+def test_it_learns_what_a_plane_cannot(table):
+    """The table is two numbers bent by tanh: the VAE's two keep more of it than two of PCA."""
+    embedding = Embedding(
+        hidden=(64,), epochs=60, batch_size=50, learning_rate=3e-3, random_state=0
+    )
+    pca = PCA(2)
+    errors = [
+        np.mean(((e.inverse_transform(e.fit_transform(table)) - table) / table.std(axis=0)) ** 2)
+        for e in (embedding, pca)
+    ]
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_a_row_does_not_depend_on_its_company(fitted, table):
+    whole = fitted.transform(table)
+    np.testing.assert_array_equal(fitted.transform(table[7:8])[0], whole[7])
+    np.testing.assert_array_equal(fitted.transform(table[::-1])[::-1], whole)
+
+
+def test_a_pipeline_searches_its_parameters():
+    split = digits()[0]
+    x, y = split.images.reshape(-1, 64)[:400], split.labels[:400]
+    pipeline = make_pipeline(
+        Embedding(latent_dim=8, hidden=(64,), epochs=15, learning_rate=3e-3, random_state=0),
+        LogisticRegression(max_iter=1000),
+    )
+    search = GridSearchCV(pipeline, {"embedding__latent_dim": [1, 8]}, cv=2).fit(x[:300], y[:300])
+    assert search.best_params_ == {"embedding__latent_dim": 8}
+    assert search.score(x[300:], y[300:]) > 0.7
+
+
+def test_the_seed_decides_and_the_users_generators_do_not_notice(table):
+    random.seed(5)
+    np.random.seed(5)
+    expected = random.random(), np.random.random()
+    random.seed(5)
+    np.random.seed(5)
+    first, second, other = (
+        clone(Embedding(**SMALL)).set_params(random_state=seed).fit_transform(table)
+        for seed in (1, 1, 2)
+    )
+    assert (random.random(), np.random.random()) == expected
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).max() > 0.01
+
+
+def test_a_copy_is_the_model_file(fitted, table):
+    state = fitted.__getstate__()
+    assert "model_" not in state
+    assert state["model_file"][:2] == b"PK"
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.transform(table), fitted.transform(table))
+    unfitted = pickle.loads(pickle.dumps(Embedding(latent_dim=5)))
+    assert unfitted.get_params()["latent_dim"] == 5
+
+
+def test_a_constant_column_stays_where_it_is():
+    x = np.random.default_rng(0).normal(size=(30, 3))
+    x[:, 1] = 1e6 + 1e-12 * x[:, 1]
+    made = Embedding(**SMALL).fit(x)
+    assert made.scale_[1] == 1.0
+    assert np.abs(made.inverse_transform(made.transform(x))[:, 1] - 1e6).max() < 5.0
+
+
+def test_embeddings_of_another_size_are_refused(fitted):
+    with pytest.raises(ValueError, match=r"must have shape \[N, 3\]. Received: shape \(2, 2\)"):
+        fitted.inverse_transform(np.zeros((2, 2)))
+
+
+def test_without_scikit_learn_the_error_says_what_to_install():
+    code = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "import tfvae.latent\n"
+        "try:\n    import tfvae.latent.embedding\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'tfvae[sklearn]'" in done.stdout
