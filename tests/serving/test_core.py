@@ -126,6 +126,7 @@ def test_a_request_that_is_given_up_is_counted():
 
     asyncio.run(play())
     assert (made.in_flight, outcomes(made)) == (0, {"CANCELLED": 1})
+    assert (made.num_answered, made.num_given_up) == (0, 1)
 
 
 @pytest.mark.parametrize("size", [10, 1 << 20])

@@ -35,8 +35,8 @@ def softplus(raw: Any) -> tf.Tensor:
         A tensor of the same shape and dtype.
 
     Example:
-        >>> [f"{value:.4g}" for value in softplus([-100.0, 0.0, 100.0]).numpy()]
-        ['3.784e-44', '0.6931', '100']
+        >>> [f"{value:.4g}" for value in softplus([-50.0, 0.0, 100.0]).numpy()]
+        ['1.929e-22', '0.6931', '100']
     """
     raw = tf.convert_to_tensor(raw)
     # At a tie `tf.maximum` sends the gradient to its first argument. So both magnitude and positive

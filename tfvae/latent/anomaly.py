@@ -242,7 +242,8 @@ def _start(model: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _noise(row_seeds: np.ndarray, draws: int, shape: Any, stream: int) -> tf.Tensor:
     """Standard normal noise `[draws, B, *shape]`, a stream of its own for each row."""
     noise = random.normal(row_seeds, draws * math.prod(shape), stream)
-    return tf.moveaxis(tf.reshape(noise, [len(row_seeds), draws, *shape]), 1, 0)
+    by_row = tf.reshape(noise, [len(row_seeds), draws, *shape])
+    return tf.transpose(by_row, [1, 0, *range(2, 2 + len(shape))])
 
 
 def _bound(

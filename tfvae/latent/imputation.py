@@ -127,6 +127,7 @@ class _Chains:
         self.model = model
         self.num_draws = num_draws
         self.step = tf.function(self._step, reduce_retracing=True)
+        self.resample = tf.function(self._resample, reduce_retracing=True)
 
     def run(
         self, x: np.ndarray, known: np.ndarray, method: str, num_steps: int, seed: tuple[int, int]
@@ -148,7 +149,7 @@ class _Chains:
             exact = method == "metropolis" and number >= num_steps // 2
             z, filled = self.step(filled, x, known, z, keys[number], tf.constant(exact))
         if method == "importance":
-            z = self._resample(filled, x, known, keys[-2])
+            z = self.resample(filled, x, known, keys[-2])
         means = tf.where(known, x, self.model.decode(z).mean())
         return means.numpy().reshape(self.num_draws, -1, *means.shape[1:])
 
@@ -194,15 +195,14 @@ class _Chains:
         log_joint = tf.reduce_sum(log_known, axis=list(range(1, x.shape.rank)))
         log_joint += self.model.prior.distribution().log_prob(z)
         by_draw = tf.reshape(z, [draws, -1, *z.shape[1:]])
-        # q has the rows [S * B]; each code of an example is put to all S of its posteriors.
-        log_q = [
-            q.log_prob(tf.reshape(tf.broadcast_to(code[None], by_draw.shape), z.shape))
-            for code in tf.unstack(by_draw)
-        ]
-        log_q = tf.reshape(tf.stack(log_q), [draws, draws, -1])
-        log_weight = tf.reshape(log_joint, [draws, -1]) - tf.reduce_logsumexp(log_q, axis=1)
-        chosen = tf.random.stateless_categorical(
-            tf.transpose(log_weight), draws, keys[1], dtype=tf.int32
-        )
-        resampled = tf.gather(tf.moveaxis(by_draw, 1, 0), chosen, batch_dims=1)
-        return tf.reshape(tf.moveaxis(resampled, 1, 0), z.shape)
+
+        def log_mixture(code: tf.Tensor) -> tf.Tensor:
+            """log sum_s q(code|x_s) `[B]` of one code for each example; the rows of q are S * B."""
+            tiled = tf.reshape(tf.broadcast_to(code[None], tf.shape(by_draw)), tf.shape(z))
+            return tf.reduce_logsumexp(tf.reshape(q.log_prob(tiled), [draws, -1]), axis=0)
+
+        log_weight = tf.reshape(log_joint, [draws, -1]) - tf.map_fn(log_mixture, by_draw)
+        chosen = tf.random.stateless_categorical(tf.transpose(log_weight), draws, keys[1])
+        swap = [1, 0, *range(2, by_draw.shape.rank)]
+        resampled = tf.gather(tf.transpose(by_draw, swap), chosen, batch_dims=1)
+        return tf.reshape(tf.transpose(resampled, swap), tf.shape(z))

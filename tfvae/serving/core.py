@@ -38,6 +38,7 @@ class Core:
         metrics: what is counted.
         in_flight: requests that have been admitted and not answered.
         num_answered: requests that have been answered, errors included.
+        num_given_up: requests that ended without an answer, because their clients had gone.
     """
 
     versions: Versions
@@ -46,6 +47,7 @@ class Core:
     metrics: Metrics
     in_flight: int = 0
     num_answered: int = 0
+    num_given_up: int = 0
 
     def __post_init__(self) -> None:
         # One thread: however many large bodies arrive, one at a time is parsed, in its memory.
@@ -86,7 +88,8 @@ class Core:
             raise ServingError(status, "the server failed at this request") from error
         finally:
             self.in_flight -= 1
-            self.num_answered += 1
+            self.num_answered += status != Code.CANCELLED
+            self.num_given_up += status == Code.CANCELLED
             self.metrics.answered(api, entrypoint, status.name, time.perf_counter() - started)
 
     @asynccontextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -30,7 +29,6 @@ from tfvae.serving.servable import Servable
 from tfvae.serving.signals import on_stop_signal
 from tfvae.serving.versions import Versions
 
-_log = logging.getLogger("tfvae.serving")
 # Idle REST connections are closed after this; clients keep theirs for less.
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 512
@@ -50,7 +48,7 @@ class Drained:
 
     Attributes:
         answered: requests that were answered.
-        cut_off: requests that were not, because they took longer than the server waits.
+        cut_off: requests that were given up while it stopped, by it or by their clients.
     """
 
     answered: int
@@ -125,7 +123,9 @@ class EmbeddedServer:
             uvicorn.Config(
                 RestApp(core),
                 lifespan="off",
+                http="h11",
                 ws="none",
+                server_header=False,
                 access_log=False,
                 log_config=None,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
@@ -154,9 +154,10 @@ class EmbeddedServer:
         Returns:
             How many were answered.
         """
+        before = self._core.num_given_up
         self._rest.should_exit = True
         await asyncio.gather(self._grpc.stop(self._limits.timeout_seconds), self._rest_task)
-        drained = Drained(self._core.num_answered, self._core.in_flight)
+        drained = Drained(self._core.num_answered, self._core.num_given_up - before)
         await self._core.batcher.close()
         await self._core.versions.close()
         return drained

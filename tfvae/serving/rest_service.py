@@ -75,9 +75,7 @@ def _route(request: Request) -> tuple[str, Target]:
         raise ServingError(Code.NOT_FOUND, f"Not found: {path}")
     found = _PATH.fullmatch(path)
     what = ((found and found["what"]) or "").lower()
-    if found is None or (request.method == "POST") != what.startswith(":"):
-        found = None
-    if found is None or request.method not in ("GET", "POST"):
+    if found is None or request.method != ("POST" if what.startswith(":") else "GET"):
         raise invalid(f"Malformed request: {request.method} {path}")
     if what in (":classify", ":regress"):
         raise invalid(

@@ -48,8 +48,7 @@ def read_tensor(name: str, tensor: Any, max_bytes: int) -> np.ndarray:
     Example:
         >>> from tfvae.serving.messages import message
         >>> ones = message("TensorProto", dtype=1, float_val=[1.0])
-        >>> ones.tensor_shape.dim.add(size=3)
-        size: 3
+        >>> ones.tensor_shape.dim.extend([message("Dim", size=3)])
         >>> read_tensor("x", ones, 1000)
         array([1., 1., 1.], dtype=float32)
     """
