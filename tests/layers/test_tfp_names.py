@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,9 @@ def test_every_name_is_in_a_parity_test():
         spec.loader.exec_module(module)
         compared |= set(module.NAMES)
     assert compared == set(LISTED)
+
+
+def test_the_migration_table_of_the_readme_has_every_name():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Coming from tfp.layers")[1].split("\n## ")[0]
+    assert set(LISTED) <= set(re.findall(r"`(\w+)`", section))
