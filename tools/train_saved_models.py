@@ -25,10 +25,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import tfvae
 from tfvae import export, plots
 from tfvae.cli.datasets import clean, load_splits
 from tfvae.cli.pictures import viewable
-from tfvae.cli.run import Run
+from tfvae.cli.run import RunConfig
 from tfvae.cli.scores import evaluate
 from tfvae.saving import save_model
 
@@ -61,10 +62,10 @@ def train(name: str, mnist: str | None, folder: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def describe(name: str, run: Any) -> dict[str, Any]:
+def describe(name: str, config: RunConfig, model: Any) -> dict[str, Any]:
     """What the model cards say of where the model comes from, measured on its test data."""
-    test = load_splits(run.config).test.images[:NUM_TEST]
-    scores = evaluate(run.config, run.model, test, NUM_IMPORTANCE_SAMPLES)
+    test = load_splits(config).test.images[:NUM_TEST]
+    scores = evaluate(config, model, test, NUM_IMPORTANCE_SAMPLES)
     return {
         "label": f"{name}: a VAE trained by tfvae's tools/train_saved_models.py",
         "licence": "Apache-2.0",
@@ -84,21 +85,20 @@ def describe(name: str, run: Any) -> dict[str, Any]:
 
 def publish(name: str, folder: Path) -> None:
     """Exports a finished run to `saved_models/`."""
-    run = Run.open(folder)
-    about = describe(name, run)
+    config = RunConfig.read(folder)
+    # Not compiled: the state of the optimizer is twice the weights.
+    model = tfvae.load(folder, compile=False)
+    about = describe(name, config, model)
     target = TARGET / name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    data = clean(load_splits(run.config).train.images[:NUM_REPRESENTATIVE])
-    # The state of the optimizer is three times the weights.
-    run.model.optimizer = None
-    save_model(run.model, target / f"{name}.keras")
-    export.saved_model(run.model, target, 1, representative=data, about=about)
-    export.tflite(run.model, target / f"{name}.tflite", representative=data, about=about)
-    export.tflite(
-        run.model, target / f"{name}_int8.tflite", "int8", representative=data, about=about
-    )
-    plots.image_grid(viewable(run.model.sample(64, seed=0)), path=target / "samples.png")
+    data = clean(load_splits(config).train.images[:NUM_REPRESENTATIVE])
+    shared: dict[str, Any] = {"representative": data, "about": about}
+    save_model(model, target / f"{name}.keras")
+    export.saved_model(model, target, 1, **shared)
+    export.tflite(model, target / f"{name}.tflite", **shared)
+    export.tflite(model, target / f"{name}_int8.tflite", "int8", **shared)
+    plots.image_grid(viewable(model.sample(64, seed=0)), path=target / "samples.png")
     print(json.dumps(about, indent=2))
 
 
