@@ -13,6 +13,7 @@ EXTRAS = {
     "serving": [
         "grpcio>=1.70",
         "httpx>=0.27",
+        "orjson>=3.10",
         "prometheus-client>=0.20",
         "starlette>=0.40",
         "tensorflow-serving-api>=2.18",

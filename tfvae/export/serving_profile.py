@@ -85,6 +85,7 @@ def saved_model(
         TypeError: if the model is of another class.
         ValueError: if the model is not built, the version exists, a signature is unknown or not
             possible, or a layer draws noise that no seed decides. Nothing is left behind.
+        OSError: if another process has made the version in the meantime, or the disk is full.
 
     Example:
         >>> import tempfile, tfvae
@@ -96,6 +97,7 @@ def saved_model(
         ('1', True)
     """
     path = Path(path)
+    served_as = path.resolve().name
     about = check_about(about)
     choices = Choices(num_importance_samples, likelihood_draws)
     wanted, left_out = signatures_of(vae, choices, signatures)
@@ -107,13 +109,13 @@ def saved_model(
         with new_folder(path / str(number)) as folder:
             save_graphs(folder, traced)
             present = [made.signature for made in traced.values()]
-            write_warmup(folder, path.name, present, (1, _MAX_BATCH_SIZE))
+            write_warmup(folder, served_as, present, (1, _MAX_BATCH_SIZE))
             card = make_card(
                 vae,
                 traced,
                 {**left_out, **impossible},
                 choices,
-                name=path.name,
+                name=served_as,
                 version=number,
                 format="saved_model",
                 about=about,
@@ -124,7 +126,7 @@ def saved_model(
             )
             (folder / CARD_FILE).write_text(card_text(card), encoding="utf-8")
     write_if_missing(path / "batching_parameters.txt", _BATCHING)
-    write_if_missing(path / "models.config", _MODELS_CONFIG.format(name=path.name))
+    write_if_missing(path / "models.config", _MODELS_CONFIG.format(name=served_as))
     return path / str(number)
 
 

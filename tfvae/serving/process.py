@@ -19,9 +19,16 @@ from tfvae.serving.errors import ServingError
 from tfvae.serving.limits import Limits
 
 _HOST = "127.0.0.1"
+# The pipe is closed when the parent ends, however it ends: the server does not outlive it.
 _CODE = """
-import json, sys
+import json, os, signal, sys, threading
 from tfvae.serving import Limits, serve
+
+def follow_the_parent():
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=follow_the_parent, daemon=True).start()
 options = json.loads(sys.argv[2])
 sys.exit(serve(sys.argv[1], **{**options, "limits": Limits(**options["limits"])}))
 """
@@ -56,7 +63,7 @@ class LocalServer:
         poll_seconds: float = 1.0,
         limits: Limits | None = None,
         embedded: bool = False,
-        start_seconds: float = 120.0,
+        start_seconds: float = 300.0,
     ) -> None:
         from tfvae.serving.config import read_model_config
 
@@ -92,6 +99,7 @@ class LocalServer:
         """
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-c", _CODE, self._path, json.dumps(self._options)],
+            stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
             env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
@@ -124,6 +132,9 @@ class LocalServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+        finally:
+            if self.process.stdin is not None:
+                self.process.stdin.close()
 
     def output(self) -> str:
         """What it has printed."""
