@@ -345,8 +345,8 @@ class VAE(LatentVariableModel):
     ) -> np.ndarray:
         """Minus `log_likelihood`, in nats: the higher, the stranger.
 
-        A likelihood can rank data of another kind as more likely than its own: see
-        `tfvae.latent` for scores that correct it.
+        A likelihood can rank data of another kind as more likely than its own: check it on both
+        kinds before relying on it.
 
         Args:
             x: data `[N, *data_shape]`.
