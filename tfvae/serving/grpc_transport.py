@@ -75,6 +75,9 @@ class GrpcTransport:
             return call(request, timeout=timeout)
         except grpc.RpcError as error:
             code = Code(error.code().value[0])
+            if code == Code.CANCELLED:
+                # The client cancels nothing: the server is stopping, and has not begun this call.
+                code = Code.UNAVAILABLE
             raise ServingError(code, error.details() or "no message") from error
 
 
