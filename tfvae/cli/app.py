@@ -248,8 +248,16 @@ def serve(
     batching: Annotated[
         bool, typer.Option(help="Whether concurrent requests are computed together.")
     ] = True,
+    embedded: Annotated[
+        bool,
+        typer.Option("--embedded", help="Run the embedded server even where there is a real one."),
+    ] = False,
 ) -> None:
-    """Serve an export with TensorFlow Serving's protocol."""
+    """Serve an export with TensorFlow Serving's protocol.
+
+    Runs tensorflow_model_server if it is on the PATH, and else an embedded server that speaks the
+    same protocol, for development and tests.
+    """
     with console.quiet_start():
         from tfvae import serving
 
@@ -260,6 +268,7 @@ def serve(
         port=port,
         rest_port=rest_port,
         batching=batching,
+        embedded=embedded,
         announce=lambda line: console.err.print(line, markup=False),
     )
     raise typer.Exit(status)

@@ -22,6 +22,9 @@ SCALE_CEILING = 1e9
 CONCENTRATION_FLOOR = 1e-3
 CONCENTRATION_CEILING = 1e4
 
+# exp(-20) is nothing beside 1 in float32.
+_FADED = 20.0
+
 
 def softplus(raw: Any) -> tf.Tensor:
     """Returns `log(1 + exp(raw))`, stable at both ends on every runtime.
@@ -91,7 +94,10 @@ def positive_concentration(raw: Any) -> tf.Tensor:
 def smooth_clip(raw: Any, low: float, high: float) -> tf.Tensor:
     """Bounds a logarithm: `raw` between the bounds, and a gradient that fades beyond them.
 
-        y = log(exp(raw) + exp(low)),   clipped = -log(exp(-y) + exp(-high))
+        clipped = log(exp(raw) + exp(low)) - log(1 + exp(raw - high))
+
+    Both bounds are limits, whatever is between them, and the slope is
+    `sigmoid(raw - low) - sigmoid(raw - high)`, in [0, 1].
 
     Sixteen away from both bounds the result is `raw` to float32 precision.
 
@@ -108,8 +114,9 @@ def smooth_clip(raw: Any, low: float, high: float) -> tf.Tensor:
         ['-7.000', '-1.993', '1.993', '7.000']
     """
 
-    def smooth_maximum(x: tf.Tensor, bound: float) -> tf.Tensor:
-        rise = x - bound
-        return tf.maximum(x, bound) + tf.math.log1p(tf.exp(-tf.maximum(rise, -rise)))
-
-    return -smooth_maximum(-smooth_maximum(tf.convert_to_tensor(raw), low), -high)
+    # Beyond this the slope is zero in float32, and the difference below would lose its digits.
+    raw = tf.minimum(tf.convert_to_tensor(raw), high + _FADED)
+    rise = raw - low
+    above_low = tf.maximum(raw, low) + tf.math.log1p(tf.exp(-tf.maximum(rise, -rise)))
+    # Only rounding can be outside the bounds.
+    return tf.clip_by_value(above_low - softplus(raw - high), low, high)
