@@ -284,6 +284,7 @@ def info(run: RunFolder) -> None:
     config, model = opened.config, opened.model
     console.out.print(f"{type(model).__name__} with {model.count_params():,} parameters")
     console.out.print(f"data {model.data_shape} -> code {model.latent_shape}")
+    console.out.print(f"trains {model.execution(config.batch_size)}", markup=False)
     for name, value in vars(config).items():
         console.out.print(f"  {name} {value}", markup=False)
     rows = read_history(run / HISTORY)

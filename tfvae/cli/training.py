@@ -90,7 +90,7 @@ def _train(
     images = splits.train.images
     steps = data.steps_per_epoch(len(images), config.batch_size)
     state = {"step": 0, "epoch": 0, "batch": 0} if checkpoint is None else read_state(checkpoint)
-    console.err.print(_headline(config, splits, model))
+    console.err.print(_headline(config, splits, model, steps))
     if checkpoint is not None:
         console.err.print(f"resuming after {state['step']} of {config.epochs * steps} steps")
     if state["epoch"] >= config.epochs:
@@ -150,7 +150,7 @@ def _fit(
             )
 
 
-def _headline(config: RunConfig, splits: data.DataSplits, model: Any) -> str:
+def _headline(config: RunConfig, splits: data.DataSplits, model: Any, steps: int) -> str:
     shape = "x".join(map(str, splits.image_shape))
     parts = (
         f"{len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test"
@@ -158,7 +158,8 @@ def _headline(config: RunConfig, splits: data.DataSplits, model: Any) -> str:
     return (
         f"[bold]{config.model}[/] on {splits.name}: {shape} images ({parts}); {config.network} "
         f"network, {model.count_params():,} parameters, {config.latent_dim} latent dimensions, "
-        f"{config.likelihood} likelihood, binarize {config.binarize}"
+        f"{config.likelihood} likelihood, binarize {config.binarize}; "
+        f"{model.execution(config.batch_size, steps)}"
     )
 
 

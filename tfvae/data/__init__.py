@@ -1,5 +1,6 @@
 """Images: real and drawn, from files and folders, split, and fed in batches without state."""
 
+from tfvae.data.array_batches import array_batches
 from tfvae.data.checks import check_images
 from tfvae.data.digits import digits
 from tfvae.data.faces import ATTRIBUTES, NEUTRAL_FACE, Attribute, draw_face, faces
@@ -15,6 +16,7 @@ __all__ = [
     "Attribute",
     "DataSplits",
     "Images",
+    "array_batches",
     "binarize_images",
     "check_images",
     "digits",

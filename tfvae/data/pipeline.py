@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tfvae.data.array_batches import PARALLEL_BATCHES, without_autotuning
 from tfvae.data.checks import check_images, check_integer
 
 if TYPE_CHECKING:
@@ -124,14 +125,14 @@ def pipeline(
 
     last_epoch = tf.int64.max if epochs is None else epochs
     size = tf.data.INFINITE_CARDINALITY if epochs is None else epochs * steps - start_step
-    return (
+    return without_autotuning(
         tf.data.Dataset.range(first_epoch, last_epoch)
         .flat_map(rows_of)
         .skip(steps_into_epoch)
         .enumerate(start_step)
-        .map(batch_of, num_parallel_calls=tf.data.AUTOTUNE)
+        .map(batch_of, num_parallel_calls=PARALLEL_BATCHES)
         .apply(tf.data.experimental.assert_cardinality(size))
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(PARALLEL_BATCHES)
     )
 
 

@@ -8,8 +8,9 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfvae.models.base import ExampleTerms, LatentVariableModel
+from tfvae.models.base import LatentVariableModel
 from tfvae.models.image_networks import decoder_for_images, encoder_layers
+from tfvae.models.training import ExampleTerms
 
 
 @keras.saving.register_keras_serializable(package="tfvae")

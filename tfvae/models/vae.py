@@ -25,9 +25,10 @@ from tfvae.layers.distribution_layer import Samples
 from tfvae.layers.kl_divergence import KLDivergenceAddLoss
 from tfvae.layers.multivariate_normal import MultivariateNormalDiag
 from tfvae.layers.scheduled_weight import as_scheduled_weight, scheduled_weight_config
-from tfvae.models.base import EVALUATION_BATCH, ExampleTerms, LatentVariableModel
+from tfvae.models.base import EVALUATION_BATCH, LatentVariableModel
 from tfvae.models.image_networks import decoder_for_images, encoder_layers
 from tfvae.models.over_draws import over_draws
+from tfvae.models.training import ExampleTerms
 from tfvae.objectives import ELBO, Objective, maximized
 from tfvae.priors import Prior, StandardNormal
 from tfvae.regularizers import KLDivergenceRegularizer, LatentRegularizer

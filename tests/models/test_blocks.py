@@ -1,0 +1,203 @@
+"""Several steps in one execution are the same training, and callbacks are told the truth of it."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfvae import VAE, layers
+from tfvae.models import blocks
+
+X = np.random.default_rng(0).random((70, 4), np.float32).round()
+
+
+def model(**options):
+    keras.utils.set_random_seed(0)
+    vae = VAE.for_images((4,), latent_dim=2, hidden=(4,))
+    vae.compile(keras.optimizers.Adam(0.05), **options)
+    return vae
+
+
+class Told(keras.callbacks.Callback):
+    """Notes what it is told; of this module, so a model that may choose calls it at every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.train, self.test, self.epochs = [], [], []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.train.append(batch)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.test.append(batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(logs)
+
+
+def batches(count=7, known=True):
+    dataset = tf.data.Dataset.from_tensor_slices(X).batch(10).take(count)
+    return dataset if known else dataset.filter(lambda x: True)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("steps", [3, 7, 64])
+def test_blocks_are_the_same_training(steps, jit_compile):
+    single, several = (
+        model(steps_per_execution=number, jit_compile=jit_compile) for number in (1, steps)
+    )
+    histories = [m.fit(batches(), epochs=3, verbose=0).history for m in (single, several)]
+    for a, b in zip(single.get_weights(), several.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert histories[0] == histories[1]
+    assert int(several.optimizer.iterations) == 21
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_callbacks_are_told_the_steps_that_were_run(known):
+    vae, told = model(steps_per_execution=3), Told()
+    vae.fit(
+        batches(7, known), epochs=2, validation_data=batches(4, known), callbacks=[told], verbose=0
+    )
+    # Nobody knows beforehand that the data will end; the second epoch does.
+    assert told.train[:3] == [2, 5, 6]
+    assert told.train[-3:] == [2, 5, 6]
+    assert told.test[-2:] == [2, 3]
+    assert int(vae.optimizer.iterations) == 14
+    assert int(vae.encoder.layers[-1].seed_state.numpy()[1]) == 14 + 2 * 4
+
+
+def test_an_epoch_of_endless_data_ends_where_it_should():
+    vae, told = model(steps_per_execution=4), Told()
+    data = batches().repeat()
+    vae.fit(
+        data,
+        epochs=2,
+        steps_per_epoch=6,
+        validation_data=data,
+        validation_steps=5,
+        validation_freq=2,
+        callbacks=[told],
+        verbose=0,
+    )
+    assert told.train == [3, 5, 3, 5]
+    assert told.test == [3, 4]
+    assert int(vae.optimizer.iterations) == 12
+    assert ["val_loss" in logs for logs in told.epochs] == [False, True]
+
+
+def test_the_evaluation_of_a_part_is_of_that_part():
+    several, single = model(steps_per_execution=4), model(steps_per_execution=1)
+    scores = [
+        m.evaluate(batches().repeat(), steps=5, verbose=0, return_dict=True)
+        for m in (several, single)
+    ]
+    assert scores[0] == scores[1]
+
+
+def test_the_progress_bar_counts_to_the_end():
+    with redirect_stdout(io.StringIO()) as printed:
+        model(steps_per_execution=4).fit(batches().repeat(), steps_per_epoch=6, verbose=1)
+    assert "6/6" in printed.getvalue()
+    assert "8/6" not in printed.getvalue()
+
+
+def test_early_stopping_stops():
+    vae = model(steps_per_execution=4)
+    stop = keras.callbacks.EarlyStopping("loss", patience=0, min_delta=1e9)
+    assert len(vae.fit(batches(), epochs=5, callbacks=[stop], verbose=0).epoch) == 2
+
+
+def test_a_callback_of_the_users_is_called_at_every_step():
+    """Unless the number was asked for."""
+    vae, told = model(), Told()
+    vae.fit(batches(), callbacks=[told], verbose=0)
+    assert told.train == list(range(7))
+
+
+def test_arrays_batches_and_generators_agree():
+    scores = [
+        model().evaluate(data, verbose=0, return_dict=True)["loss"]
+        for data in (X, tf.constant(X), tf.data.Dataset.from_tensor_slices(X).batch(32))
+    ]
+    generator = ((X[first : first + 32],) for first in range(0, 70, 32))
+    scores.append(model(jit_compile=False).evaluate(generator, verbose=0, return_dict=True)["loss"])
+    np.testing.assert_allclose(scores, scores[0], rtol=1e-5)
+
+
+def test_a_split_and_weights_of_arrays():
+    vae = model()
+    history = vae.fit(
+        X.astype("float64"), validation_split=0.2, sample_weight=np.zeros(70), epochs=2, verbose=0
+    ).history
+    assert history["loss"] == history["val_loss"] == [0.0, 0.0]
+    with pytest.raises(ValueError, match=r"both sides. Received: validation_split=0.999 of 70"):
+        vae.fit(X, validation_split=0.999, verbose=0)
+
+
+def test_eager_steps():
+    vae, told = model(run_eagerly=True, steps_per_execution=3), Told()
+    vae.fit(batches(), callbacks=[told], verbose=0)
+    assert told.train == [2, 5, 6]
+
+
+def test_single_batches():
+    vae = model()
+    loss = vae.train_on_batch(X[:10])
+    assert np.isfinite(loss).all()
+    assert int(vae.optimizer.iterations) == 1
+    assert np.isfinite(vae.test_on_batch(X[:10])).all()
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class NotForXla(keras.layers.Layer):
+    """Adds nothing, by an operation that XLA does not have."""
+
+    def call(self, x):
+        return x + 0 * tf.strings.to_number(tf.strings.as_string(tf.reduce_sum(x)))
+
+
+def wide():
+    """Enough multiplications for XLA."""
+    return [keras.layers.Dense(400) for _ in range(2)]
+
+
+def unfit(**options):
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential(
+        [
+            keras.Input((4,)),
+            NotForXla(),
+            *wide(),
+            keras.layers.Dense(4),
+            layers.MultivariateNormalDiag(2),
+        ]
+    )
+    decoder = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(4), layers.IndependentBernoulli((4,))]
+    )
+    vae = VAE(encoder, decoder)
+    vae.compile(**options)
+    return vae
+
+
+def test_a_step_that_xla_cannot_compile_runs_without():
+    vae, asked = unfit(), unfit(jit_compile=False)
+    with pytest.warns(UserWarning, match="XLA cannot compile this model's training step"):
+        vae.fit(batches(), verbose=0)
+    asked.fit(batches(), verbose=0)
+    assert int(vae.optimizer.iterations) == 7
+    for a, b in zip(vae.get_weights(), asked.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    vae.fit(batches(), verbose=0)  # and does not try again
+    assert not vae.jit_compile
+
+
+def test_who_asks_for_xla_gets_its_error():
+    with pytest.raises(blocks._NOT_COMPILED):
+        unfit(jit_compile=True).fit(batches(), verbose=0)

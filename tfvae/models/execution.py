@@ -1,0 +1,191 @@
+"""How a training is run on the machine at hand: compiled by XLA or not, and how many steps at once.
+
+What pays was measured on two CPU cores (`tools/bench.py`). XLA fuses the many small operations of a
+step; in a dense network these cost as much as the matrix products. XLA's convolutions for CPUs are
+slower than oneDNN's, which TensorFlow calls without it. Several steps in one execution save a
+return to Python after each, and the copies and waits that come with it.
+
+The choice depends on the network, the batch, the device and the strategy, and never on the length
+of the training: one that is resumed runs as it began.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+AUTO = "auto"
+
+MAX_STEPS = 64
+"""Steps of one execution at most."""
+
+# What an execution should come to: about a fifth of a second on two cores, so that a progress bar
+# moves and a signal is heard.
+_FLOPS_ON_CPU = 2e10
+_FLOPS_ON_ACCELERATOR = 1e12
+# Forward, and backward with respect to inputs and weights: three products of a multiplication and
+# an addition for each weight.
+_FLOPS_A_WEIGHT = 6
+# XLA takes a second to compile; with fewer multiplications an example it gains less than a tenth.
+_WORTH_COMPILING = 1e5
+_CALLBACKS_FOR_BLOCKS = ("keras.", "tfvae.")
+
+
+class Execution(NamedTuple):
+    """How a training is run, and why.
+
+    Attributes:
+        jit_compile: whether XLA compiles the step.
+        steps_per_execution: training steps between two returns to Python.
+        reason: for people.
+    """
+
+    jit_compile: bool
+    steps_per_execution: int
+    reason: str
+
+    def __str__(self) -> str:
+        xla = "with" if self.jit_compile else "without"
+        return f"{xla} XLA, {self.steps_per_execution} steps an execution: {self.reason}"
+
+
+def choose_execution(
+    model: keras.Model,
+    batch_size: int,
+    steps: int | None = None,
+    jit_compile: bool | str = AUTO,
+    steps_per_execution: int | str = AUTO,
+    callbacks: Any = None,
+) -> Execution:
+    """Decides what an argument of `"auto"` leaves open.
+
+    Args:
+        model: a built model.
+        batch_size: examples in a batch.
+        steps: training steps of an epoch, if known.
+        jit_compile: a decision, or `"auto"`.
+        steps_per_execution: a decision, or `"auto"`.
+        callbacks: of `fit`; one that wants to be called after every step is.
+
+    Returns:
+        The decisions and their reasons.
+
+    Example:
+        >>> from tfvae.models import VAE
+        >>> dense = VAE.for_images((28, 28, 1), latent_dim=2)
+        >>> conv = VAE.for_images((28, 28, 1), latent_dim=2, network="conv")
+        >>> choose_execution(dense, 32).jit_compile, choose_execution(conv, 32).jit_compile
+        (True, False)
+    """
+    reasons = []
+    if jit_compile == AUTO:
+        jit_compile, reason = _choose_jit(model)
+        reasons.append(reason)
+    if steps_per_execution == AUTO:
+        steps_per_execution, reason = _choose_steps(model, batch_size, steps, callbacks)
+        reasons.append(reason)
+    return Execution(
+        bool(jit_compile), int(steps_per_execution), "; ".join(reasons) or "as asked for"
+    )
+
+
+def _choose_jit(model: keras.Model) -> tuple[bool, str]:
+    if model.run_eagerly:
+        return False, "it runs eagerly"
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return False, "several replicas, whose exchange XLA does not compile on every device"
+    if _on_accelerator():
+        return True, "an accelerator, where XLA fuses the step"
+    if any(len(weight.shape) > 2 for weight in model.trainable_weights):
+        return False, "convolutions on a CPU, which are faster without XLA"
+    if multiplications(model) < _WORTH_COMPILING:
+        return False, "a small network, which XLA would compile for longer than it saves"
+    return True, "a dense network on a CPU, where XLA fuses the step"
+
+
+def _choose_steps(
+    model: keras.Model, batch_size: int, steps: int | None, callbacks: Any
+) -> tuple[int, str]:
+    if model.run_eagerly:
+        return 1, "eager steps are single"
+    watcher = _watcher_of_steps(callbacks)
+    if watcher is not None:
+        return 1, f"{type(watcher).__name__} is called after every step"
+    flops = _FLOPS_A_WEIGHT * batch_size * multiplications(model)
+    affordable = (_FLOPS_ON_ACCELERATOR if _on_accelerator() else _FLOPS_ON_CPU) / max(flops, 1.0)
+    number = min(MAX_STEPS, max(1, round(affordable)), steps or MAX_STEPS)
+    return number, f"steps of {_si(flops)}FLOP"
+
+
+def multiplications(model: keras.Model) -> float:
+    """Multiplications of a forward pass of one example, roughly: those with the kernels.
+
+    Example:
+        >>> from tfvae.models import VAE
+        >>> vae = VAE.for_images((8, 8, 1), latent_dim=2, hidden=(16,))
+        >>> multiplications(vae) == 64 * 16 + 16 * 4 + 2 * 16 + 16 * 64
+        True
+    """
+    total = 0.0
+    for layer in model._flatten_layers():
+        for weight in layer._trainable_variables:
+            rank = len(weight.shape)
+            if rank >= 2:
+                # A kernel meets as many places as the smaller of the two maps has.
+                places = _places(layer, rank - 2) if rank > 2 else 1
+                total += math.prod(weight.shape) * places
+    return total
+
+
+def _places(layer: keras.layers.Layer, spatial: int) -> int:
+    """Places of the smaller of a convolution's maps; 1 where the layer does not know its shapes."""
+    places = []
+    for end in ("input", "output"):
+        try:
+            shape = getattr(layer, end).shape[1:]
+        except (AttributeError, ValueError):
+            continue
+        # The channels, first or last, are one of the sizes; the places are the others.
+        channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
+        sizes = [size or 1 for size in (shape[:spatial] if channels_last else shape[-spatial:])]
+        places.append(math.prod(sizes))
+    return min(places, default=1)
+
+
+def _watcher_of_steps(callbacks: Any) -> keras.callbacks.Callback | None:
+    """A callback with a method of somebody else's for every step.
+
+    Keras' own and tfvae's know blocks of steps; others may count calls.
+    """
+    for callback in _flattened(callbacks):
+        for name in (
+            "on_train_batch_begin",
+            "on_train_batch_end",
+            "on_batch_begin",
+            "on_batch_end",
+        ):
+            method = getattr(callback, name, None)
+            module = getattr(method, "__module__", "") or ""
+            if method is not None and not f"{module}.".startswith(_CALLBACKS_FOR_BLOCKS):
+                return callback
+    return None
+
+
+def _flattened(callbacks: Any) -> list[Any]:
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return list(tf.nest.flatten(callbacks)) if callbacks else []
+
+
+def _on_accelerator() -> bool:
+    return any(device.device_type != "CPU" for device in tf.config.get_visible_devices())
+
+
+def _si(value: float) -> str:
+    for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= scale:
+            return f"{value / scale:.3g} {prefix}"
+    return f"{value:.3g} "

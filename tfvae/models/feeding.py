@@ -1,0 +1,104 @@
+"""What `fit` is fed: arrays as datasets, so many steps, and whether schedules have time to end."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfvae.data import array_batches
+from tfvae.layers.scheduled_weight import scheduled_weights
+
+# Keras' own, where an array comes without one.
+BATCH_SIZE = 32
+ARRAYS = (np.ndarray, tf.Tensor)
+
+
+def as_dataset(
+    x: Any, sample_weight: Any = None, batch_size: int | None = None, shuffle: bool = False
+) -> tf.data.Dataset:
+    """Batches `(x,)`, or `(x, sample_weight, sample_weight)`: a target that is never looked at.
+
+    Args:
+        x: an array `[N, *data_shape]`.
+        sample_weight: `[N]`, or `None`.
+        batch_size: 32 if `None`.
+        shuffle: whether every pass has an order of its own.
+    """
+    if isinstance(x, np.ndarray) and x.dtype == np.float64:
+        x = x.astype(np.float32)
+    arrays = (x,) if sample_weight is None else (x, sample_weight, sample_weight)
+    return array_batches(arrays, batch_size or BATCH_SIZE, shuffle)
+
+
+def split_off(part: float, *arrays: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The first `1 - part` of each array, and the rest; arrays that are `None` stay so.
+
+    Raises:
+        ValueError: if either would be empty.
+
+    Example:
+        >>> split_off(0.25, np.arange(8), None)
+        ((array([0, 1, 2, 3, 4, 5]), None), (array([6, 7]), None))
+    """
+    size = len(arrays[0])
+    kept = math.floor(size * (1.0 - part))
+    if not 0 < kept < size:
+        raise ValueError(
+            "`validation_split` must leave examples on both sides. "
+            f"Received: validation_split={part} of {size} examples"
+        )
+    first, rest = (
+        tuple(None if array is None else array[side] for array in arrays)
+        for side in (slice(None, kept), slice(kept, None))
+    )
+    return first, rest
+
+
+def steps_of_epoch(
+    x: Any,
+    batch_size: int | None = None,
+    steps: int | None = None,
+) -> int | None:
+    """The steps of a pass over the data; `None` where only the data itself knows.
+
+    Args:
+        x: as `fit` takes it.
+        batch_size: of an array.
+        steps: an explicit number, which is the answer.
+
+    Example:
+        >>> import numpy as np
+        >>> steps_of_epoch(np.zeros((100, 2)), batch_size=8), steps_of_epoch(iter([]))
+        (13, None)
+    """
+    if steps is None:
+        if isinstance(x, tf.data.Dataset):
+            steps = int(x.cardinality())
+        elif hasattr(x, "shape"):
+            steps = -(-int(x.shape[0]) // (batch_size or BATCH_SIZE))
+        else:
+            # The length of a `keras.utils.PyDataset` is its number of batches.
+            steps = getattr(x, "num_batches", None)
+    # Negative are the constants of infinite and unknown datasets.
+    return None if steps is None or steps < 0 else steps
+
+
+def warn_of_long_schedules(model: keras.Model, steps: int) -> None:
+    """Warns of each schedule of `model` that does not end within `steps` more training steps."""
+    for weight in scheduled_weights(model):
+        end = int(tf.convert_to_tensor(weight.step)) + steps
+        if end < weight.schedule.num_steps:
+            reached = float(weight.schedule(max(end - 1, 0)))
+            warnings.warn(
+                f"The schedule of `{weight.name}` takes {weight.schedule.num_steps} training "
+                f"steps, the training ends at {end}, with {weight.name} at {reached:.3g}: its "
+                "figures are not those of the final value. Shorten the schedule or train longer. "
+                f"Received: {weight.schedule!r}",
+                UserWarning,
+                stacklevel=3,
+            )
