@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Autoencoder": "tfvae.models",
+    "Embedding": "tfvae.latent.embedding",
     "VAE": "tfvae.models",
     "load": "tfvae.models",
 }
@@ -39,6 +40,7 @@ _MODULES = (
 __all__ = [*_HOME, *_MODULES]
 
 if TYPE_CHECKING:
+    from tfvae.latent.embedding import Embedding as Embedding
     from tfvae.models import VAE as VAE
     from tfvae.models import Autoencoder as Autoencoder
     from tfvae.models import load as load

@@ -10,6 +10,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfvae.latent import codes
+from tfvae.models.examples import as_batch
 
 
 class Says:
@@ -102,16 +103,16 @@ def test_draws_have_the_posteriors_spread(exact_vae, truth):
 @pytest.mark.parametrize("shape", [(4, 5), (0, 6), (6, 6, 1)])
 def test_data_of_another_shape_is_refused(exact_vae, shape):
     with pytest.raises(ValueError, match=r"`x` must be examples \[N, 6\].*Received: shape"):
-        codes.as_batch(exact_vae, np.zeros(shape, "f"))
+        as_batch(exact_vae, np.zeros(shape, "f"))
 
 
 def test_one_example_is_a_batch_of_one(exact_vae):
-    batch, single = codes.as_batch(exact_vae, np.zeros(6, "f"))
+    batch, single = as_batch(exact_vae, np.zeros(6, "f"))
     assert batch.shape == (1, 6)
     assert single
-    assert not codes.as_batch(exact_vae, np.zeros((6, 6), "f"))[1]
+    assert not as_batch(exact_vae, np.zeros((6, 6), "f"))[1]
 
 
 def test_what_is_no_model_is_refused():
     with pytest.raises(TypeError, match="must be a built model of tfvae"):
-        codes.as_batch(keras.Sequential([keras.Input((2,))]), tf.zeros([1, 2]))
+        as_batch(keras.Sequential([keras.Input((2,))]), tf.zeros([1, 2]))

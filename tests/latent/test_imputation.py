@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfvae import VAE, layers
-from tfvae.latent import impute
+from tfvae.models.imputation import impute
 
 KNOWN = np.array([True, True, False, True, False, False])
 # Resampled draws repeat: it takes more of them to be as exact.

@@ -1,9 +1,8 @@
-"""The latent space in use: paths, attributes, edits, anomalies and missing data."""
+"""The latent space in use: paths, attributes, edits and anomalies."""
 
 from tfvae.latent.anomaly import anomaly_score, likelihood_ratio, likelihood_regret, threshold
 from tfvae.latent.attribute import Attribute, fit_attributes
 from tfvae.latent.editing import edit, move_codes
-from tfvae.latent.imputation import impute
 from tfvae.latent.paths import interpolate, most_active_dimensions, traverse
 from tfvae.latent.reading import Reading
 
@@ -13,7 +12,6 @@ __all__ = [
     "anomaly_score",
     "edit",
     "fit_attributes",
-    "impute",
     "interpolate",
     "likelihood_ratio",
     "likelihood_regret",

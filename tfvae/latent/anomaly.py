@@ -24,7 +24,8 @@ from tensorflow_probability import distributions as tfd
 from tfvae import random
 from tfvae.distributions import as_tensor_like
 from tfvae.divergences import kl_divergence
-from tfvae.latent.codes import as_batch, encode
+from tfvae.latent.codes import encode
+from tfvae.models.examples import as_batch
 
 # The draws that fit a posterior are not those that judge it.
 _FITTING, _JUDGING = 0, 1

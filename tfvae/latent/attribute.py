@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from tfvae.latent import regression
-from tfvae.latent.codes import BATCH_SIZE, Codes, as_batch, check_choice, encode
+from tfvae.latent.codes import BATCH_SIZE, Codes, encode
 from tfvae.latent.features import Features
 from tfvae.latent.reading import Reading
+from tfvae.models.examples import as_batch, check_choice
 
 KINDS = ("auto", "continuous", "binary")
 # Up to this size the products of a code are few enough to be worth their time by default.

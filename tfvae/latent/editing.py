@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tfvae.latent.attribute import Attribute
-from tfvae.latent.codes import BATCH_SIZE, as_batch, decode_means, encode_means
+from tfvae.latent.codes import BATCH_SIZE, decode_means, encode_means
+from tfvae.models.examples import as_batch
 
 # A reading that bends is followed in so many steps, each of at most one standard deviation of the
 # codes, so that no step trusts a gradient beyond the region that it was measured in.

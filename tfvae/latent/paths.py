@@ -15,14 +15,8 @@ from typing import Any
 import numpy as np
 
 from tfvae import random
-from tfvae.latent.codes import (
-    BATCH_SIZE,
-    as_batch,
-    check_choice,
-    decode_means,
-    draw_codes,
-    encode_means,
-)
+from tfvae.latent.codes import BATCH_SIZE, decode_means, draw_codes, encode_means
+from tfvae.models.examples import as_batch, check_choice
 
 METHODS = ("linear", "spherical")
 # Where the codes of a prior are counted, in draws of it; a quantile is then good to about 0.02.

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from tensorflow_probability import distributions as tfd
 
+from tfvae.distributions.bernoulli import Bernoulli
 from tfvae.layers.distribution_layer import DistributionLayer
 from tfvae.layers.parameters import event_shape_tuple, event_size, split_parameters
 
@@ -58,7 +59,7 @@ class IndependentBernoulli(DistributionLayer):
     ) -> tfd.Independent:
         """Makes the distribution from logits `[..., event_size]`."""
         (logits,) = split_parameters(params, event_shape)
-        elements = tfd.Bernoulli(
+        elements = Bernoulli(
             logits=logits, dtype=dtype or logits.dtype, validate_args=validate_args
         )
         distribution = tfd.Independent(

@@ -22,11 +22,12 @@ from tfvae import random
 from tfvae.distributions import as_tensor_like, plain
 from tfvae.divergences import kl_divergence
 from tfvae.layers.distribution_layer import Samples
-from tfvae.layers.kl_divergence import KLDivergenceAddLoss
 from tfvae.layers.multivariate_normal import MultivariateNormalDiag
 from tfvae.layers.scheduled_weight import as_scheduled_weight, scheduled_weight_config
 from tfvae.models.base import EVALUATION_BATCH, LatentVariableModel
+from tfvae.models.checks import check_objective, refuse_second_regularizer
 from tfvae.models.image_networks import decoder_for_images, encoder_layers
+from tfvae.models.imputation import impute
 from tfvae.models.over_draws import over_draws
 from tfvae.models.training import ExampleTerms
 from tfvae.objectives import ELBO, Objective, maximized
@@ -89,7 +90,7 @@ class VAE(LatentVariableModel):
         **kwargs: Any,
     ) -> None:
         if objective is not None:
-            _check_objective(objective, beta, regularizer)
+            check_objective(objective, beta, regularizer)
         if prior is not None and not isinstance(prior, Prior):
             raise TypeError(
                 f"`prior` must be a layer of `tfvae.priors` or None. Received: {prior!r}"
@@ -115,7 +116,7 @@ class VAE(LatentVariableModel):
                 )
         term_names = ("kl",) if regularizer is None else regularizer.term_names
         super().__init__(encoder, decoder, ("nll", *term_names), **kwargs)
-        _refuse_second_regularizer(encoder)
+        refuse_second_regularizer(encoder)
         self.beta = as_scheduled_weight(beta, "beta")
         self.objective: Any = objective
         # Filled in by `build`, which knows the shape of a code.
@@ -364,6 +365,37 @@ class VAE(LatentVariableModel):
         """
         return -self.log_likelihood(x, num_samples, seed, batch_size)
 
+    def impute(
+        self,
+        x: Any,
+        mask: Any,
+        method: str = "gibbs",
+        num_draws: int = 16,
+        num_steps: int = 50,
+        seed: int = 0,
+        batch_size: int = 32,
+    ) -> np.ndarray:
+        """Draws completions of examples of which a part is missing.
+
+        Args:
+            x: data `[N, *data_shape]`, or one example; what is missing may be NaN.
+            mask: booleans that broadcast to `x`: true where it is known.
+            method: `"gibbs"`, `"metropolis"` or `"importance"`; see `tfvae.models.imputation`.
+            num_draws: number of completions S.
+            num_steps: steps of the chain behind each.
+            seed: fixes the draws.
+            batch_size: how many examples are filled in at a time.
+
+        Returns:
+            float32 `[S, N, *data_shape]`: `x` where it is known; their mean over S is the best
+            guess, their spread says how sure it is.
+
+        Raises:
+            TypeError: if the mask is not boolean.
+            ValueError: if it does not fit, or something known is not finite.
+        """
+        return impute(self, x, mask, method, num_draws, num_steps, seed, batch_size)
+
     def _over_draws(
         self,
         key: str,
@@ -411,31 +443,3 @@ class VAE(LatentVariableModel):
             "prior": None if is_own else serialize(self.prior),
             "regularizer": serialize(self.regularizer),
         }
-
-
-def _check_objective(objective: Any, beta: Any, regularizer: Any) -> None:
-    if not isinstance(objective, Objective):
-        raise TypeError(
-            "`objective` must be one of `tfvae.objectives`, such as `IWAE()`, or None. "
-            f"Received: {objective!r}"
-        )
-    if regularizer is not None or not isinstance(beta, (int, float)) or beta != 1.0:
-        raise ValueError(
-            "An objective holds the divergence: a regulariser or weight would count it twice. "
-            f"Received: objective={objective!r}, regularizer={regularizer!r}, beta={beta!r}"
-        )
-
-
-def _refuse_second_regularizer(encoder: keras.layers.Layer) -> None:
-    for layer in encoder._flatten_layers():
-        regularizer: Any
-        if isinstance(layer, KLDivergenceAddLoss):
-            regularizer = layer.regularizer
-        else:
-            regularizer = getattr(layer, "latent_regularizer", None)
-        if regularizer is not None:
-            raise ValueError(
-                f"The layer {layer.name!r} of the encoder adds a regulariser to the loss, and the "
-                "VAE adds its own: the latent would be charged twice. Take it out of the encoder "
-                f"and give it to the VAE as `regularizer`. Received: {regularizer!r}"
-            )

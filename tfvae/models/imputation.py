@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tfvae.distributions import plain
 from tfvae.distributions.elements import elements
-from tfvae.latent.codes import as_batch, check_choice
+from tfvae.models.examples import as_batch, check_choice
 
 METHODS = ("gibbs", "metropolis", "importance")
 

@@ -1,0 +1,43 @@
+"""The Bernoulli's log-probability, against TFP's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfvae.distributions.bernoulli import Bernoulli
+
+LOGITS = np.float32([-80, -9, -0.5, 0, 0.5, 9, 80])
+
+
+@pytest.mark.parametrize("x", [0.0, 0.25, 1.0])
+def test_log_probability_and_gradient(x):
+    found, expected = [], []
+    for family, into in ((Bernoulli, found), (tfd.Bernoulli, expected)):
+        logits = tf.constant(LOGITS)
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            log_prob = family(logits=logits, dtype=tf.float32).log_prob(x)
+        into += [log_prob.numpy(), tape.gradient(log_prob, logits).numpy()]
+    # The difference of two numbers of the size of the logit.
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
+
+
+def test_extreme_logits_stay_finite():
+    p = Bernoulli(logits=np.float32([-1e30, 1e30]), dtype=tf.float32)
+    np.testing.assert_array_equal(p.log_prob([0.0, 1.0]), [0, 0])
+    np.testing.assert_array_equal(p.log_prob([1.0, 0.0]), np.float32([-1e30, -1e30]))
+
+
+def test_it_is_tfps_otherwise():
+    p = Bernoulli(logits=LOGITS, dtype=tf.float32)
+    assert isinstance(p, tfd.Bernoulli)
+    np.testing.assert_allclose(
+        tfd.kl_divergence(p, tfd.Bernoulli(probs=0.5)),
+        tfd.kl_divergence(tfd.Bernoulli(logits=LOGITS), tfd.Bernoulli(probs=0.5)),
+    )
+    # A tf.function takes and returns it.
+    np.testing.assert_allclose(tf.function(lambda q: q.mean())(p), p.mean())

@@ -1,0 +1,110 @@
+"""The arithmetic of `tools/bench.py`: medians, ratios, the limit, and whether losses agree."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+from bench_competitors import cases, quiet, registry, report
+from bench_competitors.report import Run
+
+
+def runs_of(**values):
+    """Rounds of one case, by competitor: images a second in training."""
+    return [
+        Run(name.replace("_", "-"), "dense", 128, number, {"train": value})
+        for name, each in values.items()
+        for number, value in enumerate(each)
+    ]
+
+
+def test_ratios_are_made_within_a_round():
+    # Both are slowed to a tenth in the second round: the ratio is that of the others.
+    runs = runs_of(tfvae=[200.0, 20.0, 240.0], jax=[100.0, 10.0, 80.0])
+    cell = report.cell(runs, "jax", "train")
+    assert cell == report.Cell(median=80.0, ratio=2.0, low=2.0, high=3.0)
+
+
+def test_a_round_without_the_reference_has_no_ratio():
+    runs = [*runs_of(tfvae=[300.0]), *runs_of(jax=[100.0, 50.0])]
+    assert report.cell(runs, "jax", "train") == report.Cell(75.0, 3.0, 3.0, 3.0)
+    assert report.cell(runs, "jax", "encode") is None
+    assert np.isnan(report.cell(runs_of(jax=[1.0]), "jax", "train").ratio)
+
+
+def test_the_limit_is_the_fastest_library_of_each_round():
+    runs = runs_of(tfvae=[60.0, 60.0], limit_torch=[100.0, 70.0], limit_jax=[80.0, 90.0])
+    cell = report.cell(report.with_limit(runs), "limit", "train")
+    assert (cell.median, cell.low, cell.high) == (95.0, 60 / 100, 60 / 90)
+
+
+@pytest.mark.parametrize(("factor", "count"), [(1.0, 0), (1.0009, 0), (1.0011, 1), (0.99, 1)])
+def test_losses_within_a_thousandth_agree(factor, count):
+    reference = {"first": 100.0, "mean": 90.0, "after": 80.0}
+    other = {**reference, "after": 80.0 * factor}
+    runs = [Run("tfvae", "dense", 32, 0, reference), Run("jax", "dense", 32, 0, other)]
+    lines = report.disagreements(runs)
+    assert len(lines) == count
+    assert all("after of jax" in line for line in lines)
+
+
+def test_a_loss_that_is_not_a_number_disagrees():
+    runs = [
+        Run("tfvae", "dense", 32, 0, {"first": 100.0}),
+        Run("torch", "dense", 32, 0, {"first": float("nan")}),
+        Run("torch", "conv28", 32, 0, {"first": 7.0}),  # no reference: nothing to say
+    ]
+    assert len(report.disagreements(runs)) == 1
+
+
+def test_a_loss_missing_for_the_reference_is_reported():
+    runs = [Run("tfvae", "dense", 32, 0, {}, "no tf"), Run("jax", "dense", 32, 0, {"first": 1.0})]
+    assert report.disagreements(runs) == ["dense: tfvae has no loss to agree with: no tf"]
+
+
+def test_the_table_shows_failures_and_disturbances():
+    runs = [
+        *runs_of(tfvae=[3000.0]),
+        Run("jax", "dense", 128, 0, {"train": 1500.0}, disturbed=0.4),
+        Run("torch-compile", "dense", 128, 0, {}, "no C++ compiler"),
+    ]
+    lines = report.table(runs).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["tfvae", "jax *", "torch-compile"]
+    assert "1,500 (2.00)" in lines[3]
+    assert "failed: no C++ compiler" in lines[4]
+
+
+@pytest.mark.parametrize("case", cases.CASES.values(), ids=lambda case: case.name)
+def test_weights_and_layers_fit_each_other(case, tmp_path):
+    layers = [*cases.encoder_layers(case), *cases.decoder_layers(case)]
+    assert case.num_images % 1024 == 0
+    assert layers[0].inputs in (case.image_shape, (case.size,))
+    assert np.prod(layers[-1].outputs) == case.size
+    cases.save_inputs(tmp_path / "x.npz", case, np.full((2, *case.image_shape), 255, np.uint8))
+    inputs = cases.load_inputs(tmp_path / "x.npz", case)
+    assert [w.shape for w in inputs.weights[::2]] == [layer.kernel for layer in layers]
+    assert [w.shape for w in inputs.weights[1::2]] == [(layer.units,) for layer in layers]
+    assert len(inputs.encoder_weights) + len(inputs.decoder_weights) == len(inputs.weights)
+    assert inputs.images.dtype == np.float32
+    assert inputs.images.max() == 1.0
+
+
+def test_every_competitor_has_a_file():
+    folder = Path(registry.__file__).parent
+    for entry in registry.COMPETITORS.values():
+        assert (folder / f"{entry.module}.py").is_file()
+    assert not registry.takes_part("limit-numpy", "conv28")
+    assert registry.measures_of("limit-jax", "dense200") == ("train",)
+
+
+def test_own_work_is_counted_as_own():
+    before, begun = quiet._own(), time.process_time()
+    while time.process_time() - begun < 0.1:
+        pass
+    # In hundredths of a second.
+    assert quiet._own() - before >= 0.07
+    assert 0.0 <= quiet.Neighbours().share() <= 1.0

@@ -1,0 +1,35 @@
+"""A Bernoulli variable whose log-probability is one cross-entropy.
+
+TFP's computes log p and log(1 - p) apart, two softplus functions for each element and more passes
+over memory than the network around it needs. With logits l,
+
+    log p(x) = x l - softplus(l),
+
+for every x in [0, 1], as grey levels are used. Its error is that of the largest term, at most
+1e-7 |l| nats.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+
+class Bernoulli(tfd.Bernoulli):
+    """`tfd.Bernoulli` from finite logits, several times as fast without XLA.
+
+    Args:
+        logits: log-odds, of any shape.
+        dtype: of draws.
+
+    Example:
+        >>> p = Bernoulli(logits=[-2.0, 0.0, 100.0], dtype=tf.float32)
+        >>> [f"{value:.4g}" for value in p.log_prob([1.0, 0.5, 1.0]).numpy()]
+        ['-2.127', '-0.6931', '0']
+    """
+
+    def _log_prob(self, event: Any) -> tf.Tensor:
+        logits = tf.convert_to_tensor(self._logits)
+        return tf.cast(event, logits.dtype) * logits - tf.math.softplus(logits)
