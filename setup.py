@@ -41,7 +41,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["tfvae", "tfvae.*"]),
-    package_data={"tfvae": ["py.typed", "data/*.npz", "data/*.txt"]},
+    package_data={"tfvae": ["py.typed", "data/*.npz", "data/*.txt", "explorer/static/*"]},
     install_requires=[
         "keras>=3.15",
         "tensorflow>=2.20",

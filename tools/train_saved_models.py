@@ -11,6 +11,7 @@ ten minutes on two cores. Every model gets
     saved_models/NAME/NAME_int8.tflite     int8, with NAME_int8.model_card.json
     saved_models/NAME/1/                   SavedModel for TensorFlow Serving, with model_card.json
     saved_models/NAME/samples.png          what it generates
+    saved_models/faces/page/               the explorer's page, without LiteRT.js
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 import tfvae
 from tfvae import export, plots
 from tfvae.cli.datasets import clean, load_splits
+from tfvae.cli.exploring import explore
 from tfvae.cli.pictures import viewable
 from tfvae.cli.run import RunConfig
 from tfvae.cli.scores import evaluate
@@ -51,6 +53,7 @@ SOURCES = {
 NUM_TEST, NUM_IMPORTANCE_SAMPLES = 1000, 200
 NUM_REPRESENTATIVE = 500
 MAX_BYTES = 10_000_000
+PAGES = ("faces",)
 
 
 def train(name: str, mnist: str | None, folder: Path) -> None:
@@ -99,6 +102,8 @@ def publish(name: str, folder: Path) -> None:
     export.tflite(model, target / f"{name}.tflite", **shared)
     export.tflite(model, target / f"{name}_int8.tflite", "int8", **shared)
     plots.image_grid(viewable(model.sample(64, seed=0)), path=target / "samples.png")
+    if name in PAGES:
+        explore(target, out=None, source=name, runtime=None, bare=True)
     print(json.dumps(about, indent=2))
 
 

@@ -275,6 +275,41 @@ def serve(
 
 
 @app.command()
+def explore(
+    folder: Annotated[
+        Path, typer.Argument(help="Run, folder with one .keras file, or a page made before.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the page here and open nothing."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data that the model knows, for attributes and examples."),
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(help="Folder with LiteRT.js.", show_default="fetched once with npm"),
+    ] = None,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Leave LiteRT.js out; `tfvae explore PAGE` adds it.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 0,
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Whether to open the browser.")
+    ] = True,
+) -> None:
+    """Explore a model's latent space in a web page that runs it in the browser."""
+    with console.quiet_start():
+        from tfvae.cli import exploring
+    page = exploring.explore(folder, out, data, runtime, bare)
+    if out is None and not bare:
+        exploring.show(page, port, open_browser)
+    else:
+        _written(page)
+
+
+@app.command()
 def info(run: RunFolder) -> None:
     """Say what a run folder holds."""
     opened = _open(run)
