@@ -1,0 +1,1 @@
+"""What `tools/bench.py` compares: one small file a competitor, and what they share."""
