@@ -107,6 +107,8 @@ def compare(machine: Machine, options: argparse.Namespace, folder: Path) -> int:
     for case in options.cases:
         for batch in options.batches:
             cell = measure(machine, options, folder, case, batch)
+            if not cell:
+                continue
             runs += cell
             print(f"\n## {case}, batch {batch}, {options.rounds} rounds\n")
             print(report.table(report.with_limit(cell), DISTURBED), flush=True)
