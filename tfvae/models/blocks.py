@@ -9,6 +9,7 @@ was not the user's is taken back where it does not work.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,6 @@ import tensorflow as tf
 
 # What TensorFlow raises for an operation that XLA does not know.
 _NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
-_Iterators = (tf.data.Iterator, tf.distribute.DistributedIterator)
 
 
 class Block:
@@ -100,11 +100,14 @@ def block_function(
     def function(iterator: Any) -> dict[str, tf.Tensor]:
         nonlocal one_step, several, checked
         length = block.length(model.steps_per_execution)
-        if not isinstance(iterator, _Iterators):
-            for block.done, batch in enumerate(iterator, start=1):
+        if not isinstance(iterator, tf.data.Iterator):
+            # A generator, or batches that are split among replicas.
+            block.done = 0
+            for batch in itertools.islice(iterator, length):
                 logs = one_step(batch)
-                if block.done >= model.steps_per_execution:
-                    break
+                block.done += 1
+            if block.done == 0:
+                raise StopIteration
             return logs
         # Outside the compiled function: at the end of the data nothing of a step runs, counters
         # included, and a batch that XLA fails on can be taken again.
@@ -125,18 +128,12 @@ def block_function(
     return function
 
 
-def _next(iterator: Any) -> Any:
+def _next(iterator: tf.data.Iterator) -> tf.experimental.Optional:
     """The next batch: as an `Optional`, which keeps the size of the last batch out of its type."""
-    if not isinstance(iterator, tf.data.Iterator):
-        return next(iterator)
     batch = iterator.get_next_as_optional()
     if not batch.has_value():
         raise StopIteration
     return batch
-
-
-def _value(batch: Any) -> Any:
-    return batch.get_value() if isinstance(batch, tf.experimental.Optional) else batch
 
 
 def _compiled(
@@ -158,7 +155,7 @@ def _compiled(
     def several(
         first: Any, iterator: Any, length: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        logs = one_step(_value(first))
+        logs = one_step(first.get_value())
 
         def more(done: tf.Tensor, has_more: tf.Tensor, logs: Any) -> tf.Tensor:
             return tf.logical_and(has_more, done < length)
@@ -175,7 +172,7 @@ def _compiled(
     if model.run_eagerly:
 
         def several_eagerly(first: Any, iterator: Any, length: tf.Tensor) -> Any:
-            logs, done = one_step(_value(first)), 1
+            logs, done = one_step(first.get_value()), 1
             # In this order, so that no batch is taken and dropped.
             for _, batch in zip(range(int(length) - 1), iterator, strict=False):
                 logs, done = one_step(batch), done + 1
