@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,7 +13,7 @@ X = np.arange(20, dtype=np.float32).reshape(10, 2)
 
 
 def test_every_pass_has_all_rows_in_an_order_of_its_own():
-    tf.random.set_seed(0)
+    random.seed(0)
     batches = array_batches((X, X[:, 0]), batch_size=4, shuffle=True)
     assert int(batches.cardinality()) == 3
     passes = []
@@ -33,3 +35,21 @@ def test_the_order_stays_if_it_is_not_shuffled():
 def test_nothing_runs_beside_the_training():
     """tf.data's tuning thread delays the end of each pass."""
     assert not array_batches((X,), 4).options().autotune.enabled
+
+
+def test_doubles_arrive_as_floats_and_tensors_as_they_are():
+    doubles, tensor = X.astype(np.float64), tf.constant(X)
+    x, y = next(iter(array_batches((doubles, tensor), batch_size=3)))
+    assert x.dtype == y.dtype == tf.float32
+    np.testing.assert_array_equal(x, y)
+    assert array_batches((doubles,), 3).element_spec[0].shape == (None, 2)
+
+
+def test_a_seed_means_one_order():
+    orders = []
+    for seed in (3, 3, 4):
+        random.seed(seed)
+        (x,) = next(iter(array_batches((X,), batch_size=10, shuffle=True)))
+        orders.append(x.numpy())
+    np.testing.assert_array_equal(orders[0], orders[1])
+    assert (orders[0] != orders[2]).any()

@@ -1,13 +1,18 @@
 """Arrays in memory as batches for `fit`.
 
-Each array becomes one tensor; an epoch moves indices, and a batch is gathered whole. tf.data's
-autotuning is off here and in `pipeline`: the thread that does it holds up the end of every pass by
-up to 0.65 s (measured, TensorFlow 2.21), which is longer than an epoch of a small data set.
+An epoch moves indices, and a batch is gathered whole: out of a NumPy array by NumPy, which needs no
+second copy of it (`tf.convert_to_tensor` holds two for a moment). tf.data's autotuning is off here
+and in `pipeline`: the thread that does it holds up the end of every pass by up to 0.65 s (measured,
+TensorFlow 2.21), which is longer than an epoch of a small data set.
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -22,9 +27,10 @@ def array_batches(
     """Batches of arrays of the same length, in a new order at every pass if shuffled.
 
     Args:
-        arrays: each `[N, ...]`.
+        arrays: NumPy arrays or tensors, each `[N, ...]`; not to be changed while the dataset is
+            used.
         batch_size: examples in a batch; the last one may be smaller.
-        shuffle: whether to draw an order; TensorFlow's global seed fixes it.
+        shuffle: whether to draw an order; `keras.utils.set_random_seed` fixes it.
 
     Returns:
         A dataset of tuples of tensors, of known cardinality.
@@ -37,18 +43,50 @@ def array_batches(
     """
     import tensorflow as tf
 
-    with tf.device("CPU:0"):
-        tensors = [tf.convert_to_tensor(array) for array in arrays]
-    size = int(tensors[0].shape[0])
-    rows = tf.data.Dataset.range(size)
-    if shuffle:
-        rows = rows.shuffle(size)
+    size = len(arrays[0])
+    number = -(-size // batch_size)
+    order = np.random.default_rng(random.getrandbits(64))
+    takers = [_taker(array) for array in arrays]
 
-    def gathered(batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return tuple(tf.gather(tensor, batch) for tensor in tensors)
+    def one_pass(_: tf.Tensor) -> tf.data.Dataset:
+        if shuffle:
+            rows = tf.numpy_function(lambda: order.permutation(size), [], tf.int64)
+            rows.set_shape([size])
+        else:
+            rows = tf.range(size, dtype=tf.int64)
+        starts = tf.data.Dataset.range(0, size, batch_size)
+        return starts.map(lambda start: rows[start : start + batch_size])
 
-    batches = rows.batch(batch_size).map(gathered, num_parallel_calls=PARALLEL_BATCHES)
-    return without_autotuning(batches.prefetch(PARALLEL_BATCHES))
+    def gathered(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tuple(take(rows) for take in takers)
+
+    batches = (
+        tf.data.Dataset.range(1)
+        .flat_map(one_pass)
+        .map(gathered, num_parallel_calls=PARALLEL_BATCHES)
+        .apply(tf.data.experimental.assert_cardinality(number))
+        .prefetch(PARALLEL_BATCHES)
+    )
+    return without_autotuning(batches)
+
+
+def _taker(array: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Takes rows of an array; float64 becomes float32, a batch at a time."""
+    import tensorflow as tf
+
+    if not isinstance(array, np.ndarray):
+        return lambda rows: tf.gather(array, rows)
+    dtype = np.dtype(np.float32) if array.dtype == np.float64 else array.dtype.newbyteorder("=")
+
+    def take(rows: np.ndarray) -> np.ndarray:
+        return array[rows].astype(dtype, copy=False)
+
+    def taken(rows: tf.Tensor) -> tf.Tensor:
+        batch = tf.numpy_function(take, [rows], tf.as_dtype(dtype), stateful=False)
+        batch.set_shape([None, *array.shape[1:]])
+        return batch
+
+    return taken
 
 
 def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -29,9 +29,10 @@ def as_dataset(
         batch_size: 32 if `None`.
         shuffle: whether every pass has an order of its own.
     """
-    if isinstance(x, np.ndarray) and x.dtype == np.float64:
-        x = x.astype(np.float32)
-    arrays = (x,) if sample_weight is None else (x, sample_weight, sample_weight)
+    arrays: tuple[Any, ...] = (x,)
+    if sample_weight is not None:
+        sample_weight = np.asarray(sample_weight)
+        arrays = (x, sample_weight, sample_weight)
     return array_batches(arrays, batch_size or BATCH_SIZE, shuffle)
 
 
