@@ -91,12 +91,11 @@ def test_what_is_known_stays_and_the_rest_is_plausible(face_vae, small_faces):
     guess = impute(face_vae, x, known, num_draws=8, num_steps=15).mean(axis=0)
     np.testing.assert_allclose(guess[:, :, :8], x[:, :, :8], atol=1e-6)
     mean_face = small_faces.train.mean(axis=0)
-    errors, baseline = (
-        np.square(image - x)[:, :, 8:].mean(axis=(1, 2, 3))
+    error, baseline = (
+        np.square(image - x)[:, :, 8:].mean()
         for image in (guess, np.broadcast_to(mean_face, x.shape))
     )
-    # Of the middle face: of a model this small a chain can run away from the data.
-    assert np.median(errors) < 0.5 * np.median(baseline)
+    assert error < 0.5 * baseline
 
 
 def test_nothing_missing_and_everything_missing(exact_vae, truth):

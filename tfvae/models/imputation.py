@@ -145,9 +145,12 @@ class _Chains:
         start_seeds = np.stack([np.full(rows, keys[-1, 0]), np.arange(rows, dtype=np.int32)], 1)
         z = self.model.prior.draw(tf.constant(start_seeds, tf.int32))
         filled = tf.where(known, x, self.model.decode(z).mean())
+        # Where the prior has no mass encoder and decoder have never met, and a chain can run away:
+        # codes less probable than the least probable of the starts are not visited.
+        floor = tf.reduce_min(self.model.prior.distribution().log_prob(z))
         for number in range(num_steps):
             exact = method == "metropolis" and number >= num_steps // 2
-            z, filled = self.step(filled, x, known, z, keys[number], tf.constant(exact))
+            z, filled = self.step(filled, x, known, z, keys[number], tf.constant(exact), floor)
         if method == "importance":
             z = self.resample(filled, x, known, keys[-2])
         means = tf.where(known, x, self.model.decode(z).mean())
@@ -161,6 +164,7 @@ class _Chains:
         z: tf.Tensor,
         key: tf.Tensor,
         exact: tf.Tensor,
+        floor: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """A code given the pixels, then the missing pixels given the code."""
         keys = tf.random.split(key, 3)
@@ -175,6 +179,8 @@ class _Chains:
         log_ratio = log_weight(proposed) - log_weight(z)
         log_uniform = tf.math.log(tf.random.stateless_uniform(tf.shape(log_ratio), keys[1]))
         accepted = tf.logical_or(log_uniform < log_ratio, tf.logical_not(exact))
+        inside = self.model.prior.distribution().log_prob(proposed) >= floor
+        accepted = tf.logical_and(accepted, inside)
         accepted = tf.reshape(accepted, [-1] + [1] * (z.shape.rank - 1))
         z = tf.where(accepted, proposed, z)
         drawn = plain(self.model.decode(z)).sample(seed=keys[2])
