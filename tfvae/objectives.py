@@ -30,6 +30,9 @@ from tensorflow_probability import distributions as tfd
 
 from tfvae.distributions import plain
 
+# Beside any share that counts it is nothing; it only keeps a ratio of two shares finite.
+_LEAST_SHARE = 1e-30
+
 
 class Objective(ABC):
     """Abstract base: a bound of log p(x) and the estimator of its gradient.
@@ -89,28 +92,47 @@ def maximized(
         >>> maximized(IWAE(), q, q.sample(5), prior.log_prob).numpy().tolist()
         [0.0, 0.0, 0.0]
     """
-    q = plain(q)
-    # The tapes give the derivatives by the draws alone, whatever the parameters depend on: of a
+    shares: dict[str, tf.Tensor] = {}
+
+    @tf.custom_gradient
+    def shared_out(z: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        # What comes back has the model's shares; the posterior's are known by then.
+        return tf.identity(z), lambda by_z: by_z * _over_events(shares["ratio"], z)
+
+    # The joint, which holds the decoder, is differentiated once for model and posterior.
+    log_p = log_joint(shared_out(z))
+    log_q, by_posterior = _log_posterior(plain(q), z, objective.stop_density)
+    log_weights = tf.stop_gradient(log_p - log_q)
+    # No share is zero: a posterior's is a multiple of the model's.
+    a = tf.stop_gradient(tf.maximum(objective.shares(log_weights), _LEAST_SHARE))
+    b = tf.stop_gradient(objective.posterior_shares(log_weights))
+    shares["ratio"] = b / a
+    # sum_k a_k log p(x, z_k) - sum_k b_k log q(z_k|x)
+    surrogate = tf.reduce_sum(a * log_p - b * by_posterior, axis=0)
+    return objective.bound(log_weights) + surrogate - tf.stop_gradient(surrogate)
+
+
+def _log_posterior(
+    q: tfd.Distribution, z: tf.Tensor, stop_density: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """log q(z|x), and what has its gradient, by way of the draws alone if `stop_density`."""
+    if not stop_density:
+        log_q = q.log_prob(z)
+        return log_q, log_q
+    # The tape gives the derivatives by the draws alone, whatever the parameters depend on: of a
     # posterior with networks of its own, such as a flow, nothing else could.
     z_fixed = tf.stop_gradient(z)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(z_fixed)
-        log_p = log_joint(z_fixed)
         log_q = q.log_prob(z_fixed)
-        log_weights = log_p - log_q
-    by_z = tape.gradient(log_weights, z_fixed)
-    log_weights = tf.stop_gradient(log_weights)
-    a = tf.stop_gradient(objective.shares(log_weights))
-    b = tf.stop_gradient(objective.posterior_shares(log_weights))
-    event_axes = list(range(2, z.shape.rank))
-    # (d log w_k / dz_k) z_k, whose derivative is that by the posterior's parameters through z_k
-    path = tf.reduce_sum(tf.stop_gradient(by_z) * z, axis=event_axes)
-    # sum_k a_k log p(x, z_k) + sum_k b_k (d log w_k / dz_k) z_k
-    surrogate = tf.reduce_sum(a * log_p + b * path, axis=0)
-    if not objective.stop_density:
-        # - sum_k b_k log q(z_k|x) at fixed z_k
-        surrogate -= tf.reduce_sum(b * log_q, axis=0)
-    return objective.bound(log_weights) + surrogate - tf.stop_gradient(surrogate)
+    by_z = tf.stop_gradient(tape.gradient(log_q, z_fixed))
+    # (d log q / dz_k) z_k, whose derivative is that by the posterior's parameters through z_k
+    return log_q, tf.reduce_sum(by_z * z, axis=list(range(2, z.shape.rank)))
+
+
+def _over_events(values: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+    """`[K, B]` as `[K, B, 1, ...]`, of the rank of `z`."""
+    return tf.reshape(values, [*tf.unstack(tf.shape(values)), *[1] * (z.shape.rank - 2)])
 
 
 @keras.saving.register_keras_serializable(package="tfvae")

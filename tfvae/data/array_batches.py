@@ -8,6 +8,7 @@ TensorFlow 2.21), which is longer than an epoch of a small data set.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,9 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-PARALLEL_BATCHES = 2
-"""Batches that are put together at once."""
+_AHEAD_BYTES = 2**25
+_LEAST_AHEAD = 2
+_MOST_AHEAD = 64
 
 
 def array_batches(
@@ -48,26 +50,40 @@ def array_batches(
     order = np.random.default_rng(random.getrandbits(64))
     takers = [_taker(array) for array in arrays]
 
+    row_bytes = sum(math.prod(array.shape[1:]) * tf.as_dtype(array.dtype).size for array in arrays)
+
     def one_pass(_: tf.Tensor) -> tf.data.Dataset:
         if shuffle:
             rows = tf.numpy_function(lambda: order.permutation(size), [], tf.int64)
             rows.set_shape([size])
         else:
             rows = tf.range(size, dtype=tf.int64)
-        starts = tf.data.Dataset.range(0, size, batch_size)
-        return starts.map(lambda start: rows[start : start + batch_size])
 
-    def gathered(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return tuple(take(rows) for take in takers)
+        def gathered(start: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            taken = rows[start : start + batch_size]
+            return tuple(take(taken) for take in takers)
+
+        return tf.data.Dataset.range(0, size, batch_size).map(gathered)
 
     batches = (
         tf.data.Dataset.range(1)
         .flat_map(one_pass)
-        .map(gathered, num_parallel_calls=PARALLEL_BATCHES)
         .apply(tf.data.experimental.assert_cardinality(number))
-        .prefetch(PARALLEL_BATCHES)
+        .prefetch(batches_ahead(batch_size * row_bytes))
     )
     return without_autotuning(batches)
+
+
+def batches_ahead(batch_bytes: int) -> int:
+    """How many batches of this size are put together while others are trained on.
+
+    A block of steps takes its batches at once: as many as the longest block has, within 32 MiB.
+
+    Example:
+        >>> batches_ahead(1000), batches_ahead(2**20), batches_ahead(2**30)
+        (64, 32, 2)
+    """
+    return min(_MOST_AHEAD, max(_LEAST_AHEAD, _AHEAD_BYTES // max(1, batch_bytes)))
 
 
 def _taker(array: Any) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -79,7 +95,7 @@ def _taker(array: Any) -> Callable[[tf.Tensor], tf.Tensor]:
     dtype = np.dtype(np.float32) if array.dtype == np.float64 else array.dtype.newbyteorder("=")
 
     def take(rows: np.ndarray) -> np.ndarray:
-        return array[rows].astype(dtype, copy=False)
+        return np.take(array, rows, axis=0).astype(dtype, copy=False)
 
     def taken(rows: tf.Tensor) -> tf.Tensor:
         batch = tf.numpy_function(take, [rows], tf.as_dtype(dtype), stateful=False)

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tfvae.data.array_batches import PARALLEL_BATCHES, without_autotuning
+from tfvae.data.array_batches import batches_ahead, without_autotuning
 from tfvae.data.checks import check_images, check_integer
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# Batches that are put together at once.
+_PARALLEL_BATCHES = 2
 BINARIZATIONS = ("none", "static", "dynamic")
 """What `pipeline` takes for `binarize`."""
 
@@ -130,9 +132,9 @@ def pipeline(
         .flat_map(rows_of)
         .skip(steps_into_epoch)
         .enumerate(start_step)
-        .map(batch_of, num_parallel_calls=PARALLEL_BATCHES)
+        .map(batch_of, num_parallel_calls=_PARALLEL_BATCHES)
         .apply(tf.data.experimental.assert_cardinality(size))
-        .prefetch(PARALLEL_BATCHES)
+        .prefetch(batches_ahead(4 * batch_size * images[0].size))
     )
 
 

@@ -2,6 +2,7 @@
 
 from tfvae.distributions.bridge import as_tensor_like, plain, value_is_draw
 from tfvae.distributions.categorical import Categorical, OneHotCategoricalMixture
+from tfvae.distributions.diagonal_normal import MultivariateNormalDiag
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.gamma_draws import Beta, Gamma, NegativeBinomial, StudentT
 from tfvae.distributions.low_rank_normal import MultivariateNormalLowRank
@@ -20,6 +21,7 @@ __all__ = [
     "Categorical",
     "DiscretizedLogistic",
     "Gamma",
+    "MultivariateNormalDiag",
     "MultivariateNormalLowRank",
     "NegativeBinomial",
     "OneHotCategoricalMixture",

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from tfvae.distributions import MultivariateNormalDiag as DiagDistribution
 from tfvae.distributions import MultivariateNormalLowRank as LowRankDistribution
 from tfvae.distributions import positive_scale
 from tfvae.layers.distribution_layer import DistributionLayer
@@ -65,7 +66,7 @@ class MultivariateNormalDiag(DistributionLayer):
     ) -> tfd.MultivariateNormalDiag:
         """Makes the distribution from parameters `[..., 2 * event_size]`."""
         loc, raw = split_parameters(params, event_size, 2)
-        return tfd.MultivariateNormalDiag(
+        return DiagDistribution(
             loc,
             positive_scale(raw),
             validate_args=validate_args,

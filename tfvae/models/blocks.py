@@ -94,63 +94,104 @@ def block_function(
     Returns:
         As `keras.Model.make_train_function` must leave it in `train_function`.
     """
-    one_step, several = _compiled(model, step, model.jit_compile)
-    checked = fall_back is None or not model.jit_compile
+    one_step = _on_replicas(model, step)
+    if model.run_eagerly:
+        run = _one_by_one(one_step)
+    elif model.jit_compile and model.distribute_strategy.num_replicas_in_sync == 1:
+        run = _in_one_program(one_step, model.steps_per_execution)
+    else:
+        compiled = tf.function(
+            one_step, jit_compile=model.jit_compile, reduce_retracing=True, autograph=False
+        )
+        run = _in_a_loop(compiled)
+    # Whether a failure to compile is still to be expected, and not the user's own.
+    on_trial = fall_back is not None and model.jit_compile
 
     def function(iterator: Any) -> dict[str, tf.Tensor]:
-        nonlocal one_step, several, checked
-        length = block.length(model.steps_per_execution)
-        if not isinstance(iterator, tf.data.Iterator):
-            # A generator, or batches that are split among replicas.
-            block.done = 0
-            for batch in itertools.islice(iterator, length):
-                logs = one_step(batch)
-                block.done += 1
-            if block.done == 0:
-                raise StopIteration
-            return logs
-        # Outside the compiled function: at the end of the data nothing of a step runs, counters
-        # included, and a batch that XLA fails on can be taken again.
-        first = _next(iterator)
+        nonlocal run, on_trial
+        batches = _Batches(iterator, block.length(model.steps_per_execution))
         try:
-            logs, done = several(first, iterator, tf.constant(length))
+            logs = run(batches)
         except _NOT_COMPILED as error:
-            if checked:
+            if not on_trial:
                 raise
             warnings.warn(_fallback_message(error), stacklevel=2)
             fall_back()
-            one_step, several = _compiled(model, step, False)
-            logs, done = several(first, iterator, tf.constant(length))
-        checked = True
-        block.done = int(done)
+            run = _in_a_loop(tf.function(one_step, reduce_retracing=True, autograph=False))
+            # Nothing of a program that was not compiled has run.
+            logs = _one_by_one(one_step)(batches)
+        on_trial = False
+        block.done = batches.done
         return logs
 
     return function
 
 
-def _next(iterator: tf.data.Iterator) -> tf.experimental.Optional:
-    """The next batch: as an `Optional`, which keeps the size of the last batch out of its type."""
-    batch = iterator.get_next_as_optional()
-    if not batch.has_value():
-        raise StopIteration
-    return batch
+class _Batches:
+    """The batches of a block: those that were taken from the iterator, and how many were used.
+
+    Args:
+        iterator: what Keras iterates over.
+        length: batches of the block at most.
+    """
+
+    def __init__(self, iterator: Any, length: int) -> None:
+        self.iterator = iterator
+        self.length = length
+        self.done = 0
+        self._taken: list[Any] | None = None
+
+    def take(self) -> list[Any]:
+        """All batches of the block; the same ones if asked again.
+
+        Raises:
+            StopIteration: if there are none.
+        """
+        if self._taken is None:
+            self._taken = [
+                _without_optionals(batch) for batch in itertools.islice(self.iterator, self.length)
+            ]
+        if not self._taken:
+            raise StopIteration
+        return self._taken
 
 
-def _compiled(
-    model: keras.Model, step: Callable[[Any], dict[str, tf.Tensor]], jit_compile: bool
-) -> tuple[Callable, Callable]:
-    """One step of a batch, and up to a number of steps of an iterator."""
+def _without_optionals(batch: Any) -> Any:
+    """tf.data has no `None`: Keras puts an empty `Optional` where an array was not given."""
+    return tf.nest.map_structure(
+        lambda part: None if isinstance(part, tf.experimental.Optional) else part, batch
+    )
+
+
+def _on_replicas(
+    model: keras.Model, step: Callable[[Any], dict[str, tf.Tensor]]
+) -> Callable[[Any], dict[str, tf.Tensor]]:
+    """The step under the model's strategy."""
     strategy = model.distribute_strategy
 
     def one_step(batch: Any) -> dict[str, tf.Tensor]:
-        # tf.data has no `None`: Keras puts an empty `Optional` where an array was not given.
-        batch = tf.nest.map_structure(
-            lambda part: None if isinstance(part, tf.experimental.Optional) else part, batch
-        )
-        logs = strategy.run(step, args=(batch,))
+        logs = strategy.run(step, args=(_without_optionals(batch),))
         if strategy.num_replicas_in_sync == 1:
             return logs
         return {name: strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()}
+
+    return one_step
+
+
+def _one_by_one(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Tensor]]:
+    """Runs a block from Python: eager steps, and batches that are split among replicas."""
+
+    def run(batches: _Batches) -> dict[str, tf.Tensor]:
+        for batch in batches.take():
+            logs = one_step(batch)
+            batches.done += 1
+        return logs
+
+    return run
+
+
+def _in_a_loop(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Tensor]]:
+    """Runs a block in TensorFlow's own loop, which takes the batches from the iterator."""
 
     def several(
         first: Any, iterator: Any, length: tf.Tensor
@@ -169,20 +210,88 @@ def _compiled(
         done, _, logs = tf.while_loop(more, next_step, (1, True, logs))
         return logs, done
 
-    if model.run_eagerly:
+    several = tf.function(several, reduce_retracing=True, autograph=False)
+    one_by_one = _one_by_one(one_step)
 
-        def several_eagerly(first: Any, iterator: Any, length: tf.Tensor) -> Any:
-            logs, done = one_step(first.get_value()), 1
-            # In this order, so that no batch is taken and dropped.
-            for _, batch in zip(range(int(length) - 1), iterator, strict=False):
-                logs, done = one_step(batch), done + 1
-            return logs, done
+    def run(batches: _Batches) -> dict[str, tf.Tensor]:
+        if not isinstance(batches.iterator, tf.data.Iterator):
+            return one_by_one(batches)
+        # Outside the compiled function: at the end of the data nothing of a step runs, counters
+        # included. An `Optional` keeps the size of the last batch out of its type.
+        first = batches.iterator.get_next_as_optional()
+        if not first.has_value():
+            raise StopIteration
+        logs, done = several(first, batches.iterator, tf.constant(batches.length))
+        batches.done = int(done)
+        return logs
 
-        return one_step, several_eagerly
-    one_step = tf.function(
-        one_step, jit_compile=jit_compile, reduce_retracing=True, autograph=False
-    )
-    return one_step, tf.function(several, reduce_retracing=True, autograph=False)
+    return run
+
+
+def _in_one_program(one_step: Callable, most: int) -> Callable[[_Batches], dict[str, tf.Tensor]]:
+    """Runs a block as one program of XLA's, a loop whose state stays where it is.
+
+    A program for each step would allocate weights and moments anew, and copy them, at every step:
+    for a dense network of a million weights a quarter of its time.
+
+    Args:
+        one_step: from a batch to logs.
+        most: batches of a block at most; a shorter one is filled up with batches that are not
+            looked at, so that one program serves all.
+    """
+
+    def several(stacked: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
+        def batch_of(number: tf.Tensor) -> Any:
+            return tf.nest.map_structure(lambda part: part[number], stacked)
+
+        # Traced once; its outputs say what the loop carries.
+        step = tf.function(one_step, autograph=False)
+        logs_of = step.get_concrete_function(batch_of(tf.constant(0))).structured_outputs
+        nothing = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), logs_of)
+
+        def next_step(done: tf.Tensor, logs: Any) -> Any:
+            return done + 1, step(batch_of(done))
+
+        _, logs = tf.while_loop(lambda done, logs: done < count, next_step, (0, nothing))
+        return logs
+
+    several = tf.function(several, jit_compile=True, reduce_retracing=True, autograph=False)
+
+    def run(batches: _Batches) -> dict[str, tf.Tensor]:
+        taken = batches.take()
+        for _, alike in itertools.groupby(taken, _shapes):
+            group = list(alike)
+            filled = group + group[-1:] * (most - len(group))
+            stacked = tf.nest.map_structure(lambda *parts: tf.stack(parts), *filled)
+            logs = several(stacked, tf.constant(len(group)))
+            batches.done += len(group)
+        return logs
+
+    return run
+
+
+def all_before_any(gradients: list[Any]) -> list[Any]:
+    """The same gradients, each of which depends on all: no weight changes before all are known.
+
+    In a loop XLA updates a weight in place only where everything that reads the old one comes
+    before by dependency; else it copies the weight at every step. The backward pass reads a weight
+    for the gradients of the layers below it.
+
+    Args:
+        gradients: of each weight; `None` and sparse ones are left as they are.
+    """
+    dense = [gradient for gradient in gradients if isinstance(gradient, tf.Tensor)]
+    finite = [tf.math.is_finite(tf.reshape(gradient, [-1])[0]) for gradient in dense]
+    # Times 1 changes nothing; a gradient that is not finite ends the training in any case.
+    one = tf.where(tf.reduce_all(finite), 1.0, float("nan"))
+    return [
+        gradient * tf.cast(one, gradient.dtype) if isinstance(gradient, tf.Tensor) else gradient
+        for gradient in gradients
+    ]
+
+
+def _shapes(batch: Any) -> list[tuple[int, ...]]:
+    return [tuple(part.shape) for part in tf.nest.flatten(batch) if part is not None]
 
 
 def _fallback_message(error: Exception) -> str:

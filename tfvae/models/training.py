@@ -19,7 +19,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfvae.data import check_images
 from tfvae.distributions import float_dtype
-from tfvae.models.blocks import Block, BlockCallbacks, block_function
+from tfvae.models.blocks import Block, BlockCallbacks, all_before_any, block_function
 from tfvae.models.execution import AUTO, Execution, choose_execution
 from tfvae.models.feeding import (
     ARRAYS,
@@ -199,6 +199,10 @@ class TrainedOnExamples(keras.Model):
                 validation_data = (held_out, None, weight)
             x = as_dataset(x, sample_weight, batch_size, shuffle)
             y = sample_weight = None
+            if kwargs.get("steps_per_epoch") is None:
+                # One iterator for all epochs, which is ready for the next where one ends.
+                kwargs["steps_per_epoch"] = steps_of_epoch(x)
+                x = x.repeat()
         else:
             kwargs.update(batch_size=batch_size, validation_split=validation_split)
         size = kwargs.pop("validation_batch_size", None) or batch_size
@@ -346,7 +350,10 @@ class TrainedOnExamples(keras.Model):
             loss = self._minimised(x, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         weights = self.trainable_weights
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
+        gradients = tape.gradient(scaled, weights)
+        if self.jit_compile:
+            gradients = all_before_any(gradients)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return self.get_metrics_result()
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
