@@ -1,6 +1,7 @@
-"""Trains rows of published tables and prints published beside obtained.
+"""Trains rows of published tables, or every method under one budget, and prints the tables.
 
     python tools/reproduce.py --mnist MNIST.npz --rows vae,iwae50
+    python tools/reproduce.py --mnist MNIST.npz --methods all --minutes 5
     python tools/reproduce.py --report
 
 MNIST with a new binarisation of the 60,000 training images in every epoch; the 10,000 test images
@@ -13,7 +14,10 @@ fewer, the batches of 100 images, and Adam's rate falls from `--learning-rate` t
 by half a cosine. The table says where a budgeted figure lies from the published one; `curves.png`
 beside the rows shows the way there.
 
-Each row is a process of its own. It can be killed at any moment: the same command goes on
+Methods each get the same processor minutes of training on the same network, on as many epochs as
+they fit; their differences from the plain VAE are paired, image by image.
+
+Each row or method is a process of its own. It can be killed at any moment: the same command goes on
 where it was, and leaves out what is done.
 
 Reference:
@@ -33,13 +37,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from reproductions import rows_report
+from reproductions import methods_report, rows_report
+from reproductions.methods import METHODS
 from reproductions.results import RESULT, write_result
 from reproductions.rows import ROWS
 
 BEGUN = time.perf_counter()
-KINDS = {"rows": ROWS}
-REPORTS = {"rows": rows_report.report}
+KINDS: dict[str, dict[str, Any]] = {"rows": ROWS, "methods": METHODS}
+REPORTS = {"rows": rows_report.report, "methods": methods_report.report}
+# Minutes of training where nothing else is asked for, importance samples, and images to score.
+BUDGETS = {"rows": (None, 5000, None), "methods": (5.0, 1000, 2000)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,11 +79,10 @@ def run(kind: str, name: str, options: argparse.Namespace) -> None:
     entry = KINDS[kind][name]
     plan = {"learning_rate": options.learning_rate, "seed": options.seed}
     plan["batch_size"] = options.batch_size
-    if options.minutes:
-        plan["minutes"] = options.minutes
-    else:
-        plan["epochs"] = options.epochs or entry.epochs
-    samples, images = options.samples or 5000, setting.test[: options.images]
+    unit, amount = length(kind, name, options)
+    plan[unit] = amount
+    _, samples, images = BUDGETS[kind]
+    samples, images = options.samples or samples, setting.test[: options.images or images]
     keras.utils.set_random_seed(options.seed)
     model = entry.make(setting)
     folder = options.out / kind / name
@@ -102,13 +108,19 @@ def run(kind: str, name: str, options: argparse.Namespace) -> None:
     write_result(folder, result, nll)
 
 
+def length(kind: str, name: str, options: argparse.Namespace) -> tuple[str, float]:
+    """How long to train: `"epochs"` or `"minutes"`, and how many."""
+    if options.epochs:
+        return "epochs", options.epochs
+    minutes = options.minutes or BUDGETS[kind][0]
+    return ("minutes", minutes) if minutes else ("epochs", KINDS[kind][name].epochs)
+
+
 def command(kind: str, name: str, options: argparse.Namespace) -> str:
     """What runs this row or method again; paths are relative to where it was run."""
     words = ["python", "tools/reproduce.py", "--mnist", _relative(options.mnist), f"--{kind}", name]
-    if options.minutes:
-        words += ["--minutes", f"{options.minutes:g}"]
-    else:
-        words += ["--epochs", str(options.epochs or KINDS[kind][name].epochs)]
+    unit, amount = length(kind, name, options)
+    words += [f"--{unit}", f"{amount:g}"]
     words += ["--out", _relative(options.out)]
     parser = _parser()
     for option in ("batch_size", "learning_rate", "seed", "samples", "images"):
@@ -160,18 +172,18 @@ def _parser() -> argparse.ArgumentParser:
         )
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="folder of runs")
     parser.add_argument("--report", action="store_true", help="print the tables of what is there")
-    parser.add_argument("--epochs", type=int, help="of a row; each has its own default")
+    parser.add_argument("--epochs", type=int, help="each row has its own default")
     parser.add_argument(
         "--minutes",
         type=float,
         help="of all processors together, in place of --epochs: as many epochs as fit, from the "
-        "cost of the second and third",
+        "cost of the second and third; 5 for a method",
     )
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and binarisation")
-    parser.add_argument("--samples", type=int, help="importance samples: 5000")
-    parser.add_argument("--images", type=int, help="test images to score: all")
+    parser.add_argument("--samples", type=int, help="importance samples: 5000, or 1000 for methods")
+    parser.add_argument("--images", type=int, help="test images to score: all, or 2000 for methods")
     return parser
 
 
