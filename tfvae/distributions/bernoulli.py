@@ -11,6 +11,7 @@ for every x in [0, 1], as grey levels are used. Its error is that of the largest
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -32,4 +33,20 @@ class Bernoulli(tfd.Bernoulli):
 
     def _log_prob(self, event: Any) -> tf.Tensor:
         logits = tf.convert_to_tensor(self._logits)
-        return tf.cast(event, logits.dtype) * logits - tf.math.softplus(logits)
+        return tf.cast(event, logits.dtype) * logits - _softplus(logits)
+
+
+@tf.custom_gradient
+def _softplus(logits: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """log(1 + exp(l)), with a gradient that takes no second exponential.
+
+    For K draws of a decoder these elements are most of what is not a matrix product; XLA takes 0.8
+    of the time for them (measured, forward and backward, 5,000 x 784).
+    """
+    small = tf.exp(-tf.abs(logits))
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        # sigmoid(l)
+        return upstream * tf.where(logits >= 0, 1.0, small) / (1.0 + small)
+
+    return tf.maximum(logits, 0.0) + tf.math.log1p(small), gradient

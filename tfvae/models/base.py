@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -155,7 +156,9 @@ class LatentVariableModel(TrainedOnExamples):
         self.data_shape = tuple(input_shape[1:])
         latent = self.encoder(keras.KerasTensor((None, *self.data_shape), float_dtype()))
         # A layer that takes S draws puts them before the batch, which is the unknown dimension.
-        self.latent_shape = tuple(latent.shape[latent.shape.index(None) + 1 :])
+        batch_axis = latent.shape.index(None)
+        self.latent_shape = tuple(latent.shape[batch_axis + 1 :])
+        self.num_draws = math.prod(latent.shape[:batch_axis])
         self.decoder(keras.KerasTensor((None, *self.latent_shape), latent.dtype))
         self.built = True
         return self.latent_shape

@@ -123,6 +123,8 @@ def _choose_steps(
 def multiplications(model: keras.Model) -> float:
     """Multiplications of a forward pass of one example, roughly: those with the kernels.
 
+    The decoder's count for every draw of the posterior.
+
     Example:
         >>> from tfvae.models import VAE
         >>> vae = VAE.for_images((8, 8, 1), latent_dim=2, hidden=(16,))
@@ -130,13 +132,16 @@ def multiplications(model: keras.Model) -> float:
         True
     """
     total = 0.0
+    decoder = getattr(model, "decoder", None)
+    after_draws = {id(layer) for layer in decoder._flatten_layers()} if decoder else ()
     for layer in model._flatten_layers():
+        draws = getattr(model, "num_draws", 1) if id(layer) in after_draws else 1
         for weight in layer._trainable_variables:
             rank = len(weight.shape)
             if rank >= 2:
                 # A kernel meets as many places as the smaller of the two maps has.
                 places = _places(layer, rank - 2) if rank > 2 else 1
-                total += math.prod(weight.shape) * places
+                total += math.prod(weight.shape) * places * draws
     return total
 
 
