@@ -67,7 +67,7 @@ def watched(tmp_path_factory):
         [
             watch,
             HistoryCSV(folder / "history.csv"),
-            keras.callbacks.TensorBoard(folder / "keras", write_graph=False, update_freq=2),
+            keras.callbacks.TensorBoard(folder / "keras", write_graph=False),
             keras.callbacks.LambdaCallback(on_epoch_end=remember),
         ],
     )
@@ -85,7 +85,8 @@ def by_hand(vae, watch, states, first=0):
     watch.set_model(vae)
     watch.on_train_begin()
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("always", category=UserWarning)
         for epoch, collapsed in enumerate(states, first):
             kernel.assign(np.zeros(kernel.shape) if collapsed else np.ones(kernel.shape))
             logs = {"loss": 1.0}

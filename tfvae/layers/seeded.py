@@ -76,7 +76,7 @@ def unchanged_draws(model: keras.layers.Layer) -> Iterator[None]:
         True
     """
     kept = [
-        (variable, keras.ops.convert_to_numpy(variable))
+        (variable, variable.numpy())
         for variable in model.non_trainable_variables
         if not keras.backend.is_float_dtype(variable.dtype)
     ]
