@@ -15,10 +15,11 @@ ROOT = Path(tfvae.__file__).parent
 # Each name is a module or a package of `tfvae`. A package is one room of its floor: its own
 # modules may import each other, without cycles.
 FLOORS = {
-    8: ("__main__",),
-    7: ("cli",),
-    6: ("plots", "explorer"),
-    5: ("callbacks", "metrics", "latent", "export", "serving"),
+    9: ("__main__",),
+    8: ("cli",),
+    7: ("plots", "explorer"),
+    6: ("callbacks", "latent", "export", "serving"),
+    5: ("metrics",),
     4: ("models",),
     3: ("losses", "objectives", "priors", "regularizers"),
     2: ("layers",),
@@ -136,14 +137,14 @@ def test_packages_only_hand_names_on(package):
 @pytest.mark.parametrize("module", MODULES)
 def test_matplotlib_stays_on_its_floor(module):
     roots = {name.split(".")[0] for name in imports(module, TREES[module])}
-    assert "matplotlib" not in roots or FLOOR[room_of(module)] == 6
+    assert "matplotlib" not in roots or FLOOR[room_of(module)] == FLOOR["plots"]
 
 
 CODE = {
     "import tfvae.models.vae": ["is on floor 2 and imports tfvae.models.vae of floor 4"],
     "from tfvae import priors": ["is on floor 2 and imports tfvae.priors of floor 3"],
     "from ..losses import x": ["is on floor 2 and imports tfvae.losses of floor 3"],
-    "def f():\n    from tfvae.plots import x": ["is on floor 2 and imports tfvae.plots of floor 6"],
+    "def f():\n    from tfvae.plots import x": ["is on floor 2 and imports tfvae.plots of floor 7"],
     "from tfvae.layers import Samples": [
         "imports its own package tfvae.layers, a circle through `__init__.py`"
     ],

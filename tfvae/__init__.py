@@ -25,6 +25,7 @@ _MODULES = (
     "latent",
     "layers",
     "losses",
+    "metrics",
     "models",
     "networks",
     "objectives",

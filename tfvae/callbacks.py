@@ -1,18 +1,25 @@
-"""Callbacks of a training that can be stopped at any moment and resumed bit for bit."""
+"""Callbacks of a training: stopped at any moment and resumed bit for bit; its latent watched."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 import math
 import signal
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
+from tfvae.data.checks import check_integer
+from tfvae.metrics.collapse import advice
+from tfvae.metrics.diagnostics import SCALARS, Diagnostics, diagnose
 from tfvae.saving import load_checkpoint, save_checkpoint, write_atomically
 
 
@@ -149,6 +156,143 @@ class HistoryCSV(keras.callbacks.Callback):
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+class LatentDiagnostics(keras.callbacks.Callback):
+    """Measures after an epoch what the model does with its code, and warns if it does nothing.
+
+    What `tfvae.metrics.diagnose` finds on the given data goes into the logs of the epoch: `rate`,
+    `distortion`, `mutual_information` and `marginal_kl`, in nats, and `active_units`. Keras'
+    history shows them, and so does each callback that comes later in the list, such as
+    `HistoryCSV`, `keras.callbacks.TensorBoard` or `EarlyStopping(monitor="distortion")`. An epoch
+    without a measurement has no such value. The training is not changed: its weights are those of
+    one that nobody looked at.
+
+    Args:
+        x: data `[N, *data_shape]` to measure on, such as the validation data.
+        every: number of epochs between two measurements.
+        num_samples: draws of the code for each example.
+        max_examples: how many of the examples are measured, the first ones; the mutual information
+            costs the square of this number, and is at most its logarithm.
+        log_dir: where TensorBoard finds the same scalars, as `latent/rate`, and a histogram of the
+            dimensions' divergences, `latent/kl_per_dimension`, by epoch; nowhere if `None`.
+        min_active_units: the fewest active dimensions that are no collapse.
+        patience: number of measurements in a row that must find a collapse before the warning. A
+            training whose last measurement finds one is warned of at its end.
+        prefix: goes before the names in the logs, where a name is taken.
+        seed: fixes the draws, the same in every epoch.
+        batch_size: how many examples are held at a time.
+
+    Attributes:
+        latest: the last measurement, a `tfvae.metrics.Diagnostics`; `None` before the first.
+
+    Raises:
+        TypeError: if a number is no integer.
+        ValueError: if there are fewer than two examples, if a number is below 1, or, when the
+            training begins, if the model logs something else under one of the names.
+        ImportError: if `log_dir` is given and the package `tensorboard` is not there.
+
+    Warns:
+        UserWarning: once, if the posterior has collapsed, with what to try.
+
+    Example:
+        >>> from tfvae.models import VAE
+        >>> x = np.random.default_rng(0).random((64, 4), "float32")
+        >>> vae = VAE.for_images((4,), latent_dim=2, hidden=(4,))
+        >>> vae.compile()
+        >>> watch = LatentDiagnostics(x, patience=5)
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")
+        ...     history = vae.fit(x, epochs=2, callbacks=[watch], verbose=0).history
+        >>> len(history["active_units"]), watch.latest.kl_per_dimension.shape
+        (2, (2,))
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        every: int = 1,
+        num_samples: int = 1,
+        max_examples: int = 1000,
+        log_dir: str | Path | None = None,
+        min_active_units: int = 1,
+        patience: int = 3,
+        prefix: str = "",
+        seed: int = 0,
+        batch_size: int = 128,
+    ) -> None:
+        super().__init__()
+        self.every = check_integer(every, "every", 1)
+        self.num_samples = check_integer(num_samples, "num_samples", 1)
+        self.x = np.asarray(x)[: check_integer(max_examples, "max_examples", 2)]
+        if self.x.ndim < 2 or len(self.x) < 2:
+            raise ValueError(
+                "`x` must be an array of two examples or more, [N, *data_shape]. "
+                f"Received: shape {np.shape(x)}"
+            )
+        if log_dir is not None and importlib.util.find_spec("tensorboard") is None:
+            raise ImportError(
+                "Summaries are written by the package `tensorboard`: install it, or leave "
+                f"`log_dir` out. Received: log_dir={str(log_dir)!r}"
+            )
+        self.log_dir = log_dir
+        self.min_active_units = check_integer(min_active_units, "min_active_units", 0)
+        self.patience = check_integer(patience, "patience", 1)
+        self.prefix = prefix
+        self.seed = seed
+        self.batch_size = check_integer(batch_size, "batch_size", 1)
+        self.latest: Diagnostics | None = None
+        self._writer: Any = None
+        self._advice: str | None = None
+        self._collapsed = 0
+        self._warned = False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        taken = {metric.name for metric in self.model.metrics}
+        if clash := sorted(taken & {self.prefix + name for name in SCALARS}):
+            raise ValueError(
+                f"The model logs {', '.join(clash)} of its own: give `LatentDiagnostics` a prefix, "
+                f"such as 'latent_'. Received: prefix={self.prefix!r}"
+            )
+        if self.log_dir is not None:
+            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if (epoch + 1) % self.every:
+            return
+        self.latest = diagnose(
+            self.model, self.x, self.num_samples, seed=self.seed, batch_size=self.batch_size
+        )
+        if logs is not None:
+            logs.update(
+                {self.prefix + name: value for name, value in self.latest.scalars().items()}
+            )
+        if self._writer is not None:
+            self._write(epoch, self.latest)
+        self._advice = advice(self.latest, self.min_active_units)
+        self._collapsed = self._collapsed + 1 if self._advice else 0
+        if self._collapsed >= self.patience:
+            self._warn()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._warn()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _warn(self) -> None:
+        if self._advice and not self._warned:
+            self._warned = True
+            warnings.warn(self._advice, UserWarning, stacklevel=2)
+
+    def _write(self, epoch: int, found: Diagnostics) -> None:
+        # Keras' own callback may have said that only some steps are recorded.
+        with self._writer.as_default(step=epoch), tf.summary.record_if(True):
+            for name, value in found.scalars().items():
+                tf.summary.scalar(f"latent/{name}", value)
+            if found.kl_per_dimension is not None:
+                tf.summary.histogram("latent/kl_per_dimension", found.kl_per_dimension)
+        self._writer.flush()
 
 
 def read_history(path: str | Path) -> list[dict[str, float]]:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import tfvae
+from tfvae.callbacks import read_history
 from tfvae.cli.app import main
 
 
@@ -48,6 +49,15 @@ def test_a_run_folder_holds_everything(run_folder):
     for picture in pictures:
         assert Image.open(run_folder / f"{picture}.png").size > (50, 50)
     assert json.loads((run_folder / "config.json").read_text())["likelihood"] == "bernoulli"
+
+
+def test_the_history_says_what_becomes_of_the_code(run_folder):
+    rows = read_history(run_folder / "history.csv")
+    assert len(rows) == 3
+    for row in rows:
+        assert row["active_units"] in (0.0, 1.0, 2.0)
+        assert row["mutual_information"] + row["marginal_kl"] == pytest.approx(row["rate"])
+    assert list((run_folder / "logs" / "latent").glob("events*"))
 
 
 def test_evaluate_prints_one_json_object(run_folder, run_command):

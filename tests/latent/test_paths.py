@@ -125,7 +125,7 @@ def test_activity_ranks_dimensions(exact_vae, truth, order):
 
 
 def test_activity_needs_images_and_dimensions(exact_vae):
-    with pytest.raises(ValueError, match="Received: 1 image"):
+    with pytest.raises(ValueError, match="Received: 1 example"):
         most_active_dimensions(exact_vae, np.zeros(6, "f"))
     with pytest.raises(ValueError, match=r"`count` must lie in \[1, 2\]. Received: 3"):
         most_active_dimensions(exact_vae, np.zeros((3, 6), "f"), count=3)

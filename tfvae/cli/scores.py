@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tfvae import metrics
 from tfvae.cli.datasets import held_out
 from tfvae.cli.run import RunConfig
 
 # The bound's own parts settle with few draws; the importance-weighted bound takes all.
 _ELBO_SAMPLES = 10
-_ACTIVE_VARIANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Scores:
         bits_per_dim: `nll` in bits for each value of a pixel; for dequantised data that of the
             256 grey levels.
         active_units: latent dimensions whose posterior mean varies over the examples by more than
-            0.01 (Burda et al. 2016, section 2.3).
+            0.01 (Burda et al. 2016, section 5.2).
         num_samples: importance samples.
         num_examples: examples.
     """
@@ -82,8 +82,7 @@ def evaluate(config: RunConfig, model: Any, images: np.ndarray, num_samples: int
             f"Received: images of shape {images.shape[1:]}"
         )
     x = held_out(config, images)
-    codes = model.transform(x).reshape(len(x), -1)
-    active_units = int((codes.var(axis=0) > _ACTIVE_VARIANCE).sum())
+    active_units = metrics.active_units(model, x)
     if config.model == "ae":
         reconstruction = -float(
             model.evaluate(x, batch_size=250, verbose=0, return_dict=True)["nll"]

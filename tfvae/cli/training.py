@@ -11,7 +11,13 @@ import keras
 import numpy as np
 
 from tfvae import data, models
-from tfvae.callbacks import Checkpoints, HistoryCSV, TrainingInterrupted, read_history
+from tfvae.callbacks import (
+    Checkpoints,
+    HistoryCSV,
+    LatentDiagnostics,
+    TrainingInterrupted,
+    read_history,
+)
 from tfvae.cli import console
 from tfvae.cli.datasets import held_out, load_splits, training_batches, with_defaults
 from tfvae.cli.pictures import write_pictures
@@ -22,6 +28,8 @@ from tfvae.saving import latest_checkpoint, read_state, save_model
 
 # The summary is a look, not a published number: `tfvae evaluate` takes all examples and samples.
 _SUMMARY_EXAMPLES, _SUMMARY_SAMPLES = 500, 100
+# Measured after every epoch, which must not take longer for it.
+_DIAGNOSED_EXAMPLES = 500
 
 
 def start(config: RunConfig, folder: Path) -> int:
@@ -103,11 +111,19 @@ def _train(
         folder / CHECKPOINTS, steps, first_batch=state["batch"], resume_from=checkpoint
     )
     progress = LiveProgress if console.err.is_terminal else EpochLines
-    # The checkpoint comes last: when it stops the training, the epoch's row is written.
-    callbacks = [progress(config.epochs, steps), history, *_tensorboard(folder), checkpoints]
+    validation = held_out(config, splits.validation.images)
+    # What is measured comes before what records it, and the checkpoint last: when it stops the
+    # training, the epoch's row is written.
+    callbacks = [
+        progress(config.epochs, steps),
+        *_diagnostics(config, folder, validation),
+        history,
+        *_tensorboard(folder),
+        checkpoints,
+    ]
     watch = console.Stopwatch()
     try:
-        _fit(config, model, images, held_out(config, splits.validation.images), state, callbacks)
+        _fit(config, model, images, validation, state, callbacks)
     except TrainingInterrupted as stop:
         save_model(model, folder / MODEL)
         command = f"tfvae train --resume --out {folder}"
@@ -163,8 +179,23 @@ def _headline(config: RunConfig, splits: data.DataSplits, model: Any, steps: int
     )
 
 
+def _diagnostics(
+    config: RunConfig, folder: Path, validation: np.ndarray
+) -> list[keras.callbacks.Callback]:
+    """What becomes of the code, on validation images; an autoencoder has no rate to measure."""
+    if config.model != "vae" or len(validation) < 2:
+        return []
+    log_dir = folder / LOGS / "latent" if _has_tensorboard() else None
+    with console.quiet_start():
+        return [LatentDiagnostics(validation, max_examples=_DIAGNOSED_EXAMPLES, log_dir=log_dir)]
+
+
+def _has_tensorboard() -> bool:
+    return importlib.util.find_spec("tensorboard") is not None
+
+
 def _tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    if importlib.util.find_spec("tensorboard") is None:
+    if not _has_tensorboard():
         return []
     with console.quiet_start():
         return [keras.callbacks.TensorBoard(folder / LOGS, write_graph=False)]

@@ -16,6 +16,7 @@ import numpy as np
 
 from tfvae import random
 from tfvae.latent.codes import BATCH_SIZE, decode_means, draw_codes, encode_means
+from tfvae.metrics.dimensions import activity
 from tfvae.models.examples import as_batch, check_choice
 
 METHODS = ("linear", "spherical")
@@ -177,9 +178,8 @@ def most_active_dimensions(
 ) -> np.ndarray:
     """The dimensions of the code that say most about the images, the most active first.
 
-    A dimension's activity is the variance of its posterior mean over the images, A = Var_x(E_q[z]):
-    near 1 under a standard normal prior if it carries information, near 0 if the posterior is the
-    prior and the decoder does without it.
+    What is compared is their `tfvae.metrics.activity`, the variance of a posterior mean over the
+    images.
 
     Args:
         model: a built model of tfvae.
@@ -205,9 +205,7 @@ def most_active_dimensions(
         arXiv:1509.00519, section 5.2.
     """
     batch, _ = as_batch(model, images, "images")
-    if len(batch) < 2:
-        raise ValueError(f"Activity is a variance over images. Received: {len(batch)} image")
-    activity = encode_means(model, batch, batch_size).var(axis=0)
-    if count is not None and not 1 <= count <= len(activity):
-        raise ValueError(f"`count` must lie in [1, {len(activity)}]. Received: {count!r}")
-    return np.argsort(-activity, kind="stable")[:count]
+    found = activity(model, batch, batch_size)
+    if count is not None and not 1 <= count <= len(found):
+        raise ValueError(f"`count` must lie in [1, {len(found)}]. Received: {count!r}")
+    return np.argsort(-found, kind="stable")[:count]

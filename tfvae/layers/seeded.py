@@ -10,6 +10,8 @@ its own.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -52,3 +54,34 @@ class SeededLayer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}
+
+
+@contextmanager
+def unchanged_draws(model: keras.layers.Layer) -> Iterator[None]:
+    """Takes back, at the end, what the states of a model's random numbers have counted in it.
+
+    An encoder draws whenever it is called: what looks at a model while it trains would otherwise
+    change the noise of every step after.
+
+    Args:
+        model: a model or layer; its whole-numbered variables that are not trained, seeds of
+            `SeededLayer` and of Keras among them, are as before when the context is left.
+
+    Example:
+        >>> from tfvae.layers import MultivariateNormalDiag
+        >>> layer = MultivariateNormalDiag(2, seed=1)
+        >>> with unchanged_draws(layer):
+        ...     first = layer(tf.zeros([3, 4])).numpy()
+        >>> bool((first == layer(tf.zeros([3, 4])).numpy()).all())
+        True
+    """
+    kept = [
+        (variable, variable.numpy())
+        for variable in model.non_trainable_variables
+        if not keras.backend.is_float_dtype(variable.dtype)
+    ]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)

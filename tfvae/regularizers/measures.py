@@ -21,7 +21,9 @@ def draws(q: tfd.Distribution, seed: Any = None) -> tf.Tensor:
 def flatten(values: tf.Tensor, leading: int) -> tf.Tensor:
     """Joins all axes after the first `leading` ones."""
     size = values.shape[leading:].num_elements()
-    return tf.reshape(values, tf.concat([tf.shape(values)[:leading], [size]], axis=0))
+    # TFP loses sight of a size of 1, which it might have broadcast.
+    last = -1 if size is None else size
+    return tf.reshape(values, tf.concat([tf.shape(values)[:leading], [last]], axis=0))
 
 
 def element_kl(q: tfd.Distribution, prior: tfd.Distribution) -> tf.Tensor:
