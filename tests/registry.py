@@ -302,6 +302,11 @@ REGULARIZERS = {
     "TotalCorrelation": cost(
         lambda: regularizers.TotalCorrelation(priors.StandardNormal(L), dataset_size=100)
     ),
+    "AdversarialTotalCorrelation": cost(
+        lambda: regularizers.AdversarialTotalCorrelation(
+            priors.StandardNormal(L), hidden_units=(8, 4), seed=2
+        )
+    ),
     "Sum": cost(
         lambda: regularizers.Sum(
             [regularizers.KLDivergenceRegularizer(priors.StandardNormal(L)), regularizers.DIP()]
@@ -333,6 +338,23 @@ MODELS = {
         lambda: VAE.for_images((5, 4, 3), L, "conv", (3, 4), activation="tanh"), (5, 4, 3)
     ),
     "Autoencoder": itself(lambda: Autoencoder(encoder("mean"), decoder())),
+    "Autoencoder RAE-L2": itself(
+        lambda: Autoencoder(encoder("mean"), decoder(), 0.1, "l2", keras.Variable(0.1))
+    ),
+    "Autoencoder RAE-GP": itself(
+        lambda: Autoencoder.for_images(
+            (5, 4, 3),
+            L,
+            "conv",
+            (3, 4),
+            activation="tanh",
+            code_weight=schedules.LinearWarmup(10, start=0.5),
+            decoder_penalty="gradient",
+            decoder_weight=0.1,
+            seed=3,
+        ),
+        (5, 4, 3),
+    ),
 }
 
 KINDS = {"layers": LAYERS, "regularizers": REGULARIZERS, "priors": PRIORS, "models": MODELS}

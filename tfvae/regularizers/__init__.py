@@ -6,6 +6,7 @@ a batch as a whole gives each example the same cost, so that the mean over the b
 takes, is the measurement.
 """
 
+from tfvae.regularizers.adversarial_total_correlation import AdversarialTotalCorrelation
 from tfvae.regularizers.capacity import Capacity
 from tfvae.regularizers.disentangled_inferred_prior import DIP
 from tfvae.regularizers.free_bits import FreeBits
@@ -16,6 +17,7 @@ from tfvae.regularizers.total_correlation import TotalCorrelation
 
 __all__ = [
     "DIP",
+    "AdversarialTotalCorrelation",
     "Capacity",
     "FreeBits",
     "KLDivergenceRegularizer",
