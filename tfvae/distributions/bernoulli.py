@@ -38,15 +38,13 @@ class Bernoulli(tfd.Bernoulli):
 
 @tf.custom_gradient
 def _softplus(logits: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """log(1 + exp(l)), with a gradient that takes no second exponential.
+    """log(1 + exp(l)), with the sigmoid as its gradient.
 
-    For K draws of a decoder these elements are most of what is not a matrix product; XLA takes 0.8
-    of the time for them (measured, forward and backward, 5,000 x 784).
+    TensorFlow's own, of an exponential and a division, costs XLA more: for K draws of a decoder
+    these elements are most of what is not a matrix product.
     """
-    small = tf.exp(-tf.abs(logits))
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        # sigmoid(l)
-        return upstream * tf.where(logits >= 0, 1.0, small) / (1.0 + small)
+        return upstream * tf.sigmoid(logits)
 
-    return tf.maximum(logits, 0.0) + tf.math.log1p(small), gradient
+    return tf.math.softplus(logits), gradient
