@@ -91,7 +91,7 @@ def test_the_density_is_near_the_aggregate_posterior(sampler, aggregate):
 
 def test_samples_have_the_moments_of_the_aggregate_posterior(sampler, aggregate):
     n = 20_000
-    z = np.float64(sampler.sample_codes(n, seed=3))
+    z = np.float64(sampler.sample_codes(n, seed=3, batch_size=n))
     # Seed 3: five standard errors of the 2,000 codes that it was fitted to and of the draws.
     of_mean, of_covariance = moment_errors(*aggregate, 1 / (1 / N + 1 / n))
     assert np.all(np.abs(z.mean(0) - aggregate[0]) < 5 * of_mean)
@@ -115,21 +115,15 @@ def test_saved_and_loaded_it_is_the_same(sampler, vae, tmp_path):
     np.testing.assert_array_equal(loaded.log_prob(z), sampler.log_prob(z))
 
 
-def test_it_becomes_the_prior_of_a_vae(sampler, x, tmp_path):
-    images = VAE.for_images((6,), L, hidden=(4,), likelihood="normal")
-    moved = latent.Sampler(images, _refitted(sampler, images))
-    vae = moved.as_vae()
-    np.testing.assert_array_equal(vae.sample(5, seed=2), moved.sample(5, seed=2))
+def test_it_becomes_the_prior_of_a_vae(x, tmp_path):
+    model = VAE.for_images((6,), L, hidden=(4,), likelihood="normal")
+    sampler = latent.fit_sampler(model, x[:100], num_components=3)
+    vae = sampler.as_vae()
+    images = vae.sample(5, seed=2)
+    np.testing.assert_allclose(images, sampler.sample(5, seed=2), rtol=1e-5, atol=1e-6)
     vae.save(tmp_path / "model.keras")
     loaded = tfvae.load(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded.sample(5, seed=2), moved.sample(5, seed=2))
-    np.testing.assert_array_equal(loaded.elbo(x[:3], 4), vae.elbo(x[:3], 4))
-
-
-def _refitted(sampler, model):
-    """The density of a sampler, for another model of codes of that shape."""
-    fingerprint = latent.sampler.fingerprint(model)
-    return latent.density.CodeDensity(sampler.prior, sampler.kind, fingerprint)
+    np.testing.assert_array_equal(loaded.sample(5, seed=2), images)
 
 
 # ---- known mixtures ---------------------------------------------------------------------------
@@ -206,7 +200,7 @@ def test_draws_of_the_posterior_differ_between_batches_and_seeds(vae, x, truth):
 # ---- seeds ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["gaussian_mixture", "flow", "two_stage"])
+@pytest.mark.parametrize("kind", ["gaussian_mixture", "flow"])
 def test_a_seed_makes_the_same_sampler_and_leaves_the_generators_alone(vae, x, kind):
     options = {"num_components": 3} if kind == "gaussian_mixture" else {"epochs": 1}
     np.random.seed(7)
@@ -233,7 +227,7 @@ WRONG = {
     "an option of another kind": (
         lambda vae, x: latent.fit_sampler(vae, x, "flow", num_components=3),
         TypeError,
-        r"The options of kind='flow' are flow, num_layers, .*num_components",
+        "The options of kind='flow' are flow, num_layers, hidden_units",
     ),
     "no model": (lambda vae, x: latent.fit_sampler(None, x), TypeError, "a built model"),
     "data of another shape": (

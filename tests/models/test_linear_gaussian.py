@@ -159,7 +159,7 @@ OBJECTIVES = [
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_with_the_exact_posterior_every_objective_is_log_p(orthogonal, objective):
     vae = diagonal(orthogonal, draws=4, objective=objective)
-    x = orthogonal.x
+    x = tf.constant(orthogonal.x)
     with tf.GradientTape() as tape:
         cost = vae.example_terms(x, training=True).cost
     np.testing.assert_allclose(-cost, orthogonal.log_prob, rtol=2e-5)

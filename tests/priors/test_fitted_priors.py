@@ -110,8 +110,8 @@ def test_draws_of_a_second_stage_have_its_moments(how):
 def test_a_second_stage_is_not_trained_unless_told_so():
     prior = second_stage()
     assert prior.trainable_weights == []
-    again = priors.SecondStage(3, prior.encoder, prior.decoder, trainable=True)
-    assert len(again.trainable_weights) == 4
+    prior.trainable = True
+    assert len(prior.trainable_weights) == 4
 
 
 def flat():

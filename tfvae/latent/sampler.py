@@ -189,9 +189,12 @@ class Sampler:
         self.prior: Prior = fitted.prior
         self.kind = fitted.kind
         self._fitted = fitted
-        self._draw = _compiled(self.prior.draw)
-        self._decode = _compiled(lambda seeds: model.decode(self.prior.draw(seeds)).mean())
-        self._log_prob = _compiled(lambda z: self.prior().log_prob(z))
+        # One graph for batches of every size, so that a loaded sampler rounds as this one does.
+        seeds = tf.TensorSpec([None, 2], tf.int32)
+        codes = tf.TensorSpec([None, *self.prior.event_shape], tf.float32)
+        self._draw = _compiled(self.prior.draw, seeds)
+        self._decode = _compiled(lambda rows: model.decode(self.prior.draw(rows)).mean(), seeds)
+        self._log_prob = _compiled(lambda z: self.prior().log_prob(z), codes)
 
     def sample(self, n: int, seed: int | None = None, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Generates examples: codes from the density, decoded to the mean of p(x|z).
@@ -289,8 +292,8 @@ def fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _compiled(fn: Callable) -> Callable:
-    return tf.function(fn, reduce_retracing=True, autograph=False)
+def _compiled(fn: Callable, spec: tf.TensorSpec) -> Callable:
+    return tf.function(fn, input_signature=[spec], autograph=False)
 
 
 def _row_seeds(n: int, seed: int | None) -> np.ndarray:
