@@ -147,6 +147,15 @@ def load_sampler(path: str | os.PathLike[str], model: Any) -> Sampler:
     Raises:
         ValueError: if the file is refused, is not a sampler, or is that of another model or of
             other weights.
+
+    Example:
+        >>> import tempfile
+        >>> from tfvae.models import Autoencoder
+        >>> x = np.random.default_rng(0).random((50, 6), "float32")
+        >>> model = Autoencoder.for_images((6,), latent_dim=2, hidden=(16,))
+        >>> path = fit_sampler(model, x, num_components=2).save(tempfile.mkdtemp())
+        >>> path.name, load_sampler(path, model).kind
+        ('sampler.keras', 'gaussian_mixture')
     """
     path = Path(path)
     if path.is_dir():
