@@ -95,6 +95,19 @@ def latent(make: Callable[[], keras.layers.Layer], encode: Callable[[], Any] = e
     return Entry(make, lambda prior: VAE(encode(), decoder(), prior=prior), (5,), None)
 
 
+def second_stage() -> keras.layers.Layer:
+    """A VAE of codes that stays as it is: the one that it is the prior of trains."""
+    size = layers.MultivariateNormalDiag.params_size(1)
+    posterior = layers.MultivariateNormalDiag(1, "mean", seed=2)
+    likelihood = layers.IndependentNormal(L, "mean", scale="shared")
+    return priors.SecondStage(
+        L,
+        keras.Sequential([keras.Input((L,)), keras.layers.Dense(size), posterior]),
+        keras.Sequential([keras.Input((1,)), keras.layers.Dense(L), likelihood]),
+        num_samples=5,
+    )
+
+
 def itself(make: Callable[[], keras.Model], shape: tuple[int, ...] = (5,)) -> Entry:
     return Entry(make, lambda model: model, shape, None)
 
@@ -318,6 +331,13 @@ PRIORS = {
     "StandardNormal": latent(lambda: priors.StandardNormal(L)),
     "TrainableNormal": latent(lambda: priors.TrainableNormal(L)),
     "GaussianMixture": latent(lambda: priors.GaussianMixture(L, num_components=3)),
+    "GaussianMixture full": latent(
+        lambda: moved(priors.GaussianMixture(L, num_components=3, covariance="full"))
+    ),
+    "Affine": latent(
+        lambda: priors.Affine(priors.TrainableNormal(L), shift=[0.1, -0.2], scale=[0.5, 2.0])
+    ),
+    "SecondStage": latent(second_stage),
     "NormalizingFlow": latent(
         lambda: moved(priors.NormalizingFlow(L, num_layers=2, hidden_units=(4,), activation="tanh"))
     ),

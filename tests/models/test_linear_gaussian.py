@@ -18,7 +18,7 @@ import tensorflow as tf
 from scipy import stats
 from tensorflow_probability import distributions as tfd
 
-from tfvae import VAE, layers
+from tfvae import VAE, layers, objectives
 
 D, L, N = 6, 2, 40
 SIGMA = 0.7
@@ -54,7 +54,7 @@ def dense(kernel, bias):
     )
 
 
-def model(truth, posterior):
+def model(truth, posterior, **options):
     decoder = keras.Sequential(
         [
             keras.Input((L,)),
@@ -62,16 +62,18 @@ def model(truth, posterior):
             layers.IndependentNormal(D, "mean", scale=SIGMA),
         ]
     )
-    return VAE(keras.Sequential([keras.Input((D,)), *posterior]), decoder)
+    return VAE(keras.Sequential([keras.Input((D,)), *posterior]), decoder, **options)
 
 
-def diagonal(truth, shift=0.0, spread=1.0):
+def diagonal(truth, shift=0.0, spread=1.0, draws=1, **options):
     """The best diagonal posterior, exact for orthogonal columns, moved and scaled if wanted."""
     scale = spread * np.sqrt(np.diag(truth.covariance))
     raw = np.log(np.expm1(scale - 1e-5))
     kernel = np.concatenate([truth.to_code, np.zeros((L, D))]).T
     bias = np.concatenate([shift - truth.to_code @ MEAN, raw])
-    return model(truth, [dense(kernel, bias), layers.MultivariateNormalDiag(L, seed=1)])
+    conversion = layers.Samples(draws) if draws > 1 else "sample"
+    posterior = layers.MultivariateNormalDiag(L, conversion, seed=1)
+    return model(truth, [dense(kernel, bias), posterior], **options)
 
 
 def full(truth):
@@ -140,6 +142,32 @@ def test_elbo_terms_are_the_closed_forms(orthogonal):
     variance = np.diag(orthogonal.covariance)
     kl = 0.5 * (variance + orthogonal.code() ** 2 - 1 - np.log(variance)).sum(1)
     np.testing.assert_allclose(terms["kl"], kl, rtol=1e-4)
+
+
+OBJECTIVES = [
+    objectives.ELBO(),
+    objectives.StickingTheLanding(),
+    objectives.IWAE(),
+    objectives.DReG(),
+    objectives.MIWAE(2),
+    objectives.PIWAE(2),
+    objectives.CIWAE(0.5),
+    objectives.Renyi(0.5),
+]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_with_the_exact_posterior_every_objective_is_log_p(orthogonal, objective):
+    vae = diagonal(orthogonal, draws=4, objective=objective)
+    x = tf.constant(orthogonal.x)
+    with tf.GradientTape() as tape:
+        cost = vae.example_terms(x, training=True).cost
+    np.testing.assert_allclose(-cost, orthogonal.log_prob, rtol=2e-5)
+    gradients = tape.gradient(cost, vae.encoder.trainable_weights)
+    size = max(np.abs(gradient).max() for gradient in gradients)
+    # Those that leave out the derivative of the density have no noise here but rounding, which the
+    # 40 examples and four draws add up.
+    assert size < 2e-3 if objective.stop_density else size > 1.0
 
 
 WRONG = {"moved": {"shift": 0.3}, "wide": {"spread": 1.5}, "narrow": {"spread": 0.6}}

@@ -62,20 +62,42 @@ def test_a_mixture_has_the_density_of_its_weights(shape):
     assert len(prior.trainable_weights) == 3
 
 
-def test_draws_of_a_mixture_follow_its_density():
-    prior = perturb(priors.GaussianMixture(2, num_components=3))
+def test_a_mixture_of_full_covariances_has_the_density_of_its_weights():
+    prior = perturb(priors.GaussianMixture(3, num_components=2, covariance="full"))
+    z = np.random.default_rng(3).normal(size=(7, 3)).astype("f")
+    log_parts = [
+        stats.multivariate_normal(m, f @ f.T).logpdf(z)
+        for m, f in zip(np.float64(prior.loc.numpy()), factors(prior), strict=True)
+    ]
+    log_shares = special.log_softmax(np.float64(prior.logits.numpy()))
+    expected = special.logsumexp(np.transpose(log_parts) + log_shares, axis=1)
+    np.testing.assert_allclose(prior().log_prob(z), expected, rtol=1e-4)
+
+
+def factors(prior):
+    """The triangular factors of a mixture's covariances, from its weights."""
+    diagonal = [np.diag(scale) for scale in softplus(prior.raw_scale.numpy())]
+    if prior.covariance == "diagonal":
+        return np.stack(diagonal)
+    return np.stack(diagonal) + np.tril(np.float64(prior.lower.numpy()), k=-1)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_draws_of_a_mixture_follow_its_density(covariance):
+    prior = perturb(priors.GaussianMixture(2, num_components=3, covariance=covariance))
     n = 20_000
     z = np.float64(prior.draw(random.seeds(1, n)))
-    loc, scale = np.float64(prior.loc.numpy()), softplus(prior.raw_scale.numpy())
+    loc, factor = np.float64(prior.loc.numpy()), factors(prior)
     shares = special.softmax(np.float64(prior.logits.numpy()))
     mean = shares @ loc
-    variance = shares @ (scale**2 + loc**2) - mean**2
+    second = np.einsum("k,kij->ij", shares, factor @ np.transpose(factor, (0, 2, 1)))
+    second += np.einsum("k,ki,kj->ij", shares, loc, loc)
+    variance = np.diag(second) - mean**2
     assert np.all(np.abs(z.mean(0) - mean) < 4 * np.sqrt(variance / n))
     # Seed 1, four standard errors; the cross moment sees that a row has one component.
     for i, j in ((0, 0), (1, 1), (0, 1)):
         product = z[:, i] * z[:, j]
-        expected = shares @ (loc[:, i] * loc[:, j] + (i == j) * scale[:, i] ** 2)
-        assert abs(product.mean() - expected) < 4 * product.std() / np.sqrt(n)
+        assert abs(product.mean() - second[i, j]) < 4 * product.std() / np.sqrt(n)
 
 
 def test_the_vamp_prior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs():
@@ -228,6 +250,16 @@ def test_a_draw_does_not_depend_on_its_batch(name):
 WRONG = {
     "no components": (lambda: priors.GaussianMixture(2, 0), ValueError, "`num_components` must be"),
     "no pseudo-inputs": (lambda: priors.VampPrior(2, 0), ValueError, "`pseudo_inputs` must be"),
+    "no covariance": (
+        lambda: priors.GaussianMixture(2, 3, covariance="tied"),
+        ValueError,
+        "`covariance` must be one of",
+    ),
+    "a full covariance of matrices": (
+        lambda: priors.GaussianMixture((2, 2), 3, covariance="full"),
+        ValueError,
+        "A full covariance is that of a vector",
+    ),
     "no interval": (
         lambda: priors.VampPrior(2, 3, bounds=(1, 0)),
         ValueError,

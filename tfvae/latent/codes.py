@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfvae.distributions import plain
@@ -50,15 +49,19 @@ def encode_means(model: Any, x: np.ndarray, batch_size: int = BATCH_SIZE) -> np.
     return encode(model, x, batch_size).mean
 
 
-def draw_codes(model: Any, x: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
+def draw_codes(
+    model: Any, x: np.ndarray, batch_size: int = BATCH_SIZE, seed: int = 0
+) -> np.ndarray:
     """A draw of q(z|x) for each example, float64 `[N, D]`; an autoencoder's codes as they are."""
 
-    def draw(batch: tf.Tensor) -> np.ndarray:
+    def draw(number: int, batch: np.ndarray) -> np.ndarray:
         q = model.encode(batch)
-        z = plain(q).sample(seed=_SEED) if isinstance(q, tfd.Distribution) else q
+        # A seed of its own for each batch: the noise of no two examples is the same.
+        z = plain(q).sample(seed=(seed, number)) if isinstance(q, tfd.Distribution) else q
         return _vectors(z, 1)
 
-    return np.concatenate([draw(batch) for batch in _batches(x, batch_size)])
+    batches = enumerate(_batches(x, batch_size))
+    return np.concatenate([draw(number, batch) for number, batch in batches])
 
 
 def decode_means(model: Any, codes: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:

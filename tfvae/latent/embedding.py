@@ -6,10 +6,8 @@ why it does not hand `Embedding` on. `tfvae.Embedding` loads it when it is first
 
 from __future__ import annotations
 
-import random
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import keras
 import numpy as np
 
 from tfvae.latent.codes import decode_means
+from tfvae.latent.seeding import seeded
 from tfvae.models.loading import load
 from tfvae.models.vae import VAE
 from tfvae.saving import save_model
@@ -35,18 +34,6 @@ except ImportError as error:
 # batches of one size, so that a row's code does not depend, not even in its last bit, on which
 # other rows are transformed with it.
 _ROWS = 128
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seeds Keras, and leaves Python's and NumPy's own generators as they were."""
-    states = random.getstate(), np.random.get_state()
-    keras.utils.set_random_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
 
 
 class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -128,7 +115,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         rounding = 10 * np.finfo(np.float64).eps * np.abs(self.mean_)
         self.scale_ = np.where(deviation > rounding, deviation, 1.0)
         rows = self._standardised(X)
-        with _seeded(int(check_random_state(self.random_state).randint(2**31 - 1))):
+        with seeded(int(check_random_state(self.random_state).randint(2**31 - 1))):
             self.model_ = VAE.for_images(
                 (X.shape[1],),
                 latent_dim=self.latent_dim,

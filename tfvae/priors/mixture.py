@@ -19,16 +19,25 @@ from tfvae.priors.normal import draw_standard_normal, independent_normal
 _COMPONENT = 1
 
 
+COVARIANCES = ("diagonal", "full")
+
+
 def draw_mixture(
-    row_seeds: Any, probabilities: tf.Tensor, loc: tf.Tensor, scale: tf.Tensor
+    row_seeds: Any,
+    probabilities: tf.Tensor,
+    loc: tf.Tensor,
+    scale: tf.Tensor,
+    mixing: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Draws from a mixture of normals of independent elements.
+    """Draws from a mixture of normals.
 
     Args:
         row_seeds: int32 `[N, 2]`.
         probabilities: of the components, `[K]`.
         loc: `[K, *event_shape]`.
         scale: `[K, *event_shape]`.
+        mixing: of vectors, what stands below the diagonal of the components' triangular factors,
+            `[K, D, D]`; `None` for independent elements.
 
     Returns:
         `[N, *event_shape]`.
@@ -38,23 +47,29 @@ def draw_mixture(
     above = tf.cast(random.uniform(row_seeds, 1, stream=_COMPONENT), steps.dtype) > steps
     component = tf.reduce_sum(tf.cast(above, tf.int32), axis=1)
     noise = draw_standard_normal(row_seeds, tuple(loc.shape[1:]), loc.dtype)
-    return tf.gather(loc, component) + tf.gather(scale, component) * noise
+    spread = tf.gather(scale, component) * noise
+    if mixing is not None:
+        spread += tf.reduce_sum(tf.gather(mixing, component) * noise[:, tf.newaxis], axis=-1)
+    return tf.gather(loc, component) + spread
 
 
 @keras.saving.register_keras_serializable(package="tfvae")
 class GaussianMixture(Prior):
-    """A mixture of normals, all of it learned: p(z) = sum_k pi_k N(z; m_k, diag(s_k^2)).
+    """A mixture of normals, all of it learned: p(z) = sum_k pi_k N(z; m_k, L_k L_k').
 
-    It starts with equal weights, means drawn from the standard normal and unit scales; the scale is
-    `positive_scale` of its weight. The divergence from it is estimated from draws.
+    It starts with equal weights, means drawn from the standard normal and unit covariances. The
+    diagonal of L_k, the scale, is `positive_scale` of its weight; with a full covariance a second
+    weight holds what is below it. The divergence from the mixture is estimated from draws.
 
     Args:
         event_shape: shape of one code.
         num_components: the number K of components.
+        covariance: `"diagonal"`, or `"full"` where a code is a vector.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Raises:
-        ValueError: if `num_components` is not a positive integer.
+        ValueError: if `num_components` is not a positive integer, the covariance is unknown, or it
+            is full and a code is no vector.
 
     Example:
         >>> prior = GaussianMixture(3, num_components=5)
@@ -66,9 +81,23 @@ class GaussianMixture(Prior):
         Unsupervised Clustering with Gaussian Mixture VAEs, arXiv:1611.02648, for its use.
     """
 
-    def __init__(self, event_shape: Any, num_components: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        event_shape: Any,
+        num_components: int,
+        covariance: str = "diagonal",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(event_shape, **kwargs)
         self.num_components = _component_count(num_components, "num_components")
+        if covariance not in COVARIANCES:
+            raise ValueError(f"`covariance` must be one of {COVARIANCES}. Received: {covariance!r}")
+        if covariance == "full" and len(self.event_shape) != 1:
+            raise ValueError(
+                "A full covariance is that of a vector. "
+                f"Received: event_shape={event_shape!r}, covariance={covariance!r}"
+            )
+        self.covariance = covariance
         shape = (self.num_components, *self.event_shape)
         self.logits = self.add_weight(
             shape=shape[:1], initializer="zeros", autocast=False, name="logits"
@@ -86,20 +115,42 @@ class GaussianMixture(Prior):
             autocast=False,
             name="raw_scale",
         )
+        if covariance == "full":
+            self.lower = self.add_weight(
+                shape=(*shape, *self.event_shape),
+                initializer="zeros",
+                autocast=False,
+                name="lower",
+            )
+
+    def _mixing(self) -> tf.Tensor | None:
+        """What is below the diagonal of L_k, `[K, D, D]`."""
+        if self.covariance == "diagonal":
+            return None
+        # A product, since TFLite has no builtin that cuts a triangle out of a matrix.
+        below = np.tril(np.ones(2 * self.event_shape), k=-1)
+        return self.lower * tf.constant(below, self.compute_dtype)
 
     def distribution(self) -> tfd.Distribution:
         loc, scale = tf.convert_to_tensor(self.loc), positive_scale(self.raw_scale)
-        return tfd.MixtureSameFamily(
-            tfd.Categorical(logits=tf.convert_to_tensor(self.logits)),
-            independent_normal(loc, scale, len(self.event_shape)),
-        )
+        mixing = self._mixing()
+        if mixing is None:
+            components = independent_normal(loc, scale, len(self.event_shape))
+        else:
+            components = tfd.MultivariateNormalTriL(loc, mixing + tf.linalg.diag(scale))
+        shares = tfd.Categorical(logits=tf.convert_to_tensor(self.logits))
+        return tfd.MixtureSameFamily(shares, components)
 
     def draw(self, row_seeds: Any) -> tf.Tensor:
         loc, scale = tf.convert_to_tensor(self.loc), positive_scale(self.raw_scale)
-        return draw_mixture(row_seeds, tf.nn.softmax(self.logits), loc, scale)
+        return draw_mixture(row_seeds, tf.nn.softmax(self.logits), loc, scale, self._mixing())
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_components": self.num_components}
+        return {
+            **super().get_config(),
+            "num_components": self.num_components,
+            "covariance": self.covariance,
+        }
 
 
 @keras.saving.register_keras_serializable(package="tfvae")
