@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -23,6 +24,26 @@ _DEFAULT_HIDDEN = {"dense": (512, 256), "conv": (32, 64)}
 def _check_choice(name: str, choice: Any, choices: Sequence[str]) -> None:
     if choice not in choices:
         raise ValueError(f"`{name}` must be one of {tuple(choices)}. Received: {choice!r}")
+
+
+@contextlib.contextmanager
+def layers_of_policy(dtype_policy: Any) -> Iterator[None]:
+    """Layers that are made inside have this policy; `None` is the one that is set.
+
+    Distribution layers keep to float32 whatever it is: see `tfvae.distributions.float_dtype`.
+
+    Example:
+        >>> with layers_of_policy("mixed_bfloat16"):
+        ...     layer = keras.layers.Dense(2)
+        >>> layer.compute_dtype, layer.variable_dtype
+        ('bfloat16', 'float32')
+    """
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(usual if dtype_policy is None else dtype_policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(usual)
 
 
 def encoder_layers(

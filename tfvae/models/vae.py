@@ -26,7 +26,7 @@ from tfvae.layers.multivariate_normal import MultivariateNormalDiag
 from tfvae.layers.scheduled_weight import as_scheduled_weight, scheduled_weight_config
 from tfvae.models.base import EVALUATION_BATCH, LatentVariableModel
 from tfvae.models.checks import check_objective, refuse_second_regularizer
-from tfvae.models.image_networks import decoder_for_images, encoder_layers
+from tfvae.models.image_networks import decoder_for_images, encoder_layers, layers_of_policy
 from tfvae.models.imputation import impute
 from tfvae.models.over_draws import over_draws
 from tfvae.models.training import ExampleTerms
@@ -138,6 +138,7 @@ class VAE(LatentVariableModel):
         scale: float | str | None = "shared",
         mean: Any = None,
         num_samples: int = 1,
+        dtype_policy: Any = None,
         **kwargs: Any,
     ) -> VAE:
         """A VAE with a diagonal normal posterior and networks that fit the images.
@@ -155,19 +156,22 @@ class VAE(LatentVariableModel):
                 `x - mean` and the untrained decoder gives `mean`: ten epochs on binarised MNIST
                 then end about 4 nats better.
             num_samples: draws of the posterior for each example, the K of an `objective`.
+            dtype_policy: precision of the networks, such as `"mixed_bfloat16"` where the processor
+                has it; densities stay in float32. Keras' own policy if `None`.
             **kwargs: for the constructor: `prior`, `beta`, `regularizer`, `objective`, `name`.
 
         Raises:
             ValueError: for an unknown network or likelihood, or a size that does not fit.
         """
         size = MultivariateNormalDiag.params_size(latent_dim)
-        layers = encoder_layers(image_shape, size, network, hidden, activation, mean)
         conversion = "sample" if num_samples == 1 else Samples(num_samples)
         posterior = MultivariateNormalDiag(latent_dim, conversion, name="posterior")
-        decoder = decoder_for_images(
-            image_shape, latent_dim, network, hidden, activation, likelihood, scale, mean
-        )
-        encoder = keras.Sequential([*layers, posterior], name="encoder")
+        with layers_of_policy(dtype_policy):
+            layers = encoder_layers(image_shape, size, network, hidden, activation, mean)
+            encoder = keras.Sequential([*layers, posterior], name="encoder")
+            decoder = decoder_for_images(
+                image_shape, latent_dim, network, hidden, activation, likelihood, scale, mean
+            )
         return cls(encoder, decoder, **kwargs)
 
     def build(self, input_shape: Any) -> None:
