@@ -269,11 +269,11 @@ LAYERS = {
         lambda: layers.PlanarFlow(3, 2, seed=1), layers.PlanarFlow.params_size(3, 2)
     ),
     "RadialFlow": likelihood(
-        lambda: layers.RadialFlow(3, 2, seed=1), layers.RadialFlow.params_size(3, 2)
+        lambda: layers.RadialFlow(3, 1, seed=1), layers.RadialFlow.params_size(3, 1)
     ),
     "SylvesterFlow": likelihood(
-        lambda: layers.SylvesterFlow(3, 2, num_units=2, seed=1),
-        layers.SylvesterFlow.params_size(3, 2, num_units=2),
+        lambda: layers.SylvesterFlow(3, 1, num_units=2, seed=1),
+        layers.SylvesterFlow.params_size(3, 1, num_units=2),
     ),
     "InverseAutoregressiveFlow": likelihood(
         inverse_autoregressive_flow,
