@@ -131,7 +131,8 @@ def test_a_flow_starts_near_the_standard_normal(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_density_of_a_flow_is_the_change_of_variables_of_its_draws(kind):
-    prior = perturb(flow(kind, activation="tanh"))
+    # Steep splines, as weights of this size make them, cost float32 its digits.
+    prior = perturb(flow(kind, activation="tanh"), 0.2 if kind == "spline" else 0.7)
     seeds = random.seeds(5, 6)
     noise = random.normal(seeds, 3)
     with tf.GradientTape() as tape:
@@ -288,7 +289,7 @@ WRONG = {
     "no layers": (
         lambda: priors.NormalizingFlow(2, num_layers=0),
         ValueError,
-        "`num_layers` and `hidden_units` must be integers",
+        "`num_layers`, `hidden_units` and `num_bins` must be integers",
     ),
     "a sphere of one": (
         lambda: priors.SphericalUniform(1),
