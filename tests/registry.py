@@ -177,6 +177,12 @@ def autoregressive_flow() -> keras.layers.Layer:
     return layers.AutoregressiveTransform(made, seed=2)
 
 
+def inverse_autoregressive_flow() -> keras.layers.Layer:
+    return layers.InverseAutoregressiveFlow(
+        3, 2, context_size=2, hidden_units=(8,), activation="tanh", seed=1
+    )
+
+
 def flow(make: Callable[[], keras.layers.Layer]) -> Entry:
     def place(layer: keras.layers.Layer) -> keras.Model:
         base = layers.MultivariateNormalDiag(3, seed=1)
@@ -272,6 +278,20 @@ LAYERS = {
         loss=lambda: variational_loss,
     ),
     "AutoregressiveTransform": flow(autoregressive_flow),
+    "PlanarFlow": likelihood(
+        lambda: layers.PlanarFlow(3, 2, seed=1), layers.PlanarFlow.params_size(3, 2)
+    ),
+    "RadialFlow": likelihood(
+        lambda: layers.RadialFlow(3, 1, seed=1), layers.RadialFlow.params_size(3, 1)
+    ),
+    "SylvesterFlow": likelihood(
+        lambda: layers.SylvesterFlow(3, 1, num_units=2, seed=1),
+        layers.SylvesterFlow.params_size(3, 1, num_units=2),
+    ),
+    "InverseAutoregressiveFlow": likelihood(
+        inverse_autoregressive_flow,
+        layers.InverseAutoregressiveFlow.params_size(3, context_size=2),
+    ),
     "KLDivergenceAddLoss": added_loss(
         lambda: layers.KLDivergenceAddLoss(priors.TrainableNormal(L))
     ),
@@ -340,6 +360,13 @@ PRIORS = {
     "SecondStage": latent(second_stage),
     "NormalizingFlow": latent(
         lambda: moved(priors.NormalizingFlow(L, num_layers=2, hidden_units=(4,), activation="tanh"))
+    ),
+    "NormalizingFlow spline": latent(
+        lambda: moved(
+            priors.NormalizingFlow(
+                L, "spline", num_layers=2, hidden_units=(4,), activation="tanh", num_bins=4
+            )
+        )
     ),
     "VampPrior": latent(lambda: priors.VampPrior(L, pseudo_inputs=3)),
     "SphericalUniform": latent(lambda: priors.SphericalUniform(L), spherical_encoder),

@@ -18,6 +18,11 @@ from tfvae.distributions import float_dtype
 ORDERS = ("left-to-right", "right-to-left", "random")
 DEGREES = ("equal", "random")
 CONDITIONED_LAYERS = ("all_layers", "first_layer")
+# The largest logarithm of a scale: neither a density nor a draw can overflow in a few layers.
+LOG_SCALE_BOUND = 3.0
+# Of a network's last kernel, so that a flow starts near the identity. Zero would keep the layers
+# before the last from learning at the first step.
+FIRST_SCALE = 0.01
 
 
 @keras.saving.register_keras_serializable(package="tfvae")
@@ -245,6 +250,22 @@ class AutoregressiveNetwork(keras.layers.Layer):
             "validate_args": self.validate_args,
             "seed": self.seed,
         }
+
+
+def bounded_log_scale(raw: Any) -> tf.Tensor:
+    """Returns `3 tanh(raw / 3)`: a logarithm of a scale that no network can make too large.
+
+    Args:
+        raw: a float tensor of any shape.
+
+    Returns:
+        A tensor of the same shape and dtype, between -3 and 3.
+
+    Example:
+        >>> bounded_log_scale([-1e30, 0.0, 1e30]).numpy().tolist()
+        [-3.0, 0.0, 3.0]
+    """
+    return LOG_SCALE_BOUND * tf.tanh(tf.convert_to_tensor(raw) / LOG_SCALE_BOUND)
 
 
 def _apply(x: Any, kernel: tf.Tensor) -> tf.Tensor:

@@ -2,8 +2,10 @@
 
 from tfvae.distributions.bridge import as_tensor_like, plain, value_is_draw
 from tfvae.distributions.categorical import Categorical, OneHotCategoricalMixture
+from tfvae.distributions.central import central_value
 from tfvae.distributions.diagonal_normal import MultivariateNormalDiag
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
+from tfvae.distributions.flow_bijectors import InverseAutoregressive, Radial, Sylvester
 from tfvae.distributions.gamma_draws import Beta, Gamma, NegativeBinomial, StudentT
 from tfvae.distributions.low_rank_normal import MultivariateNormalLowRank
 from tfvae.distributions.precision import float_dtype
@@ -21,14 +23,18 @@ __all__ = [
     "Categorical",
     "DiscretizedLogistic",
     "Gamma",
+    "InverseAutoregressive",
     "MultivariateNormalDiag",
     "MultivariateNormalLowRank",
     "NegativeBinomial",
     "OneHotCategoricalMixture",
+    "Radial",
     "StudentT",
+    "Sylvester",
     "VonMisesFisher",
     "ZeroInflated",
     "as_tensor_like",
+    "central_value",
     "float_dtype",
     "plain",
     "positive_concentration",

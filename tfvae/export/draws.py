@@ -18,6 +18,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfvae import random
 from tfvae.distributions import plain
+from tfvae.distributions.central import TRANSFORMED
 from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 
 # A prior draws its code from the first streams of a seed; the other draws that the same seed
@@ -26,11 +27,10 @@ POSTERIOR_STREAM = 2**16
 LIKELIHOOD_STREAM = 2**17
 
 # TFP makes an instance of the base class where a part cannot cross the border of a function.
-INDEPENDENT, TRANSFORMED, MIXTURE, QUANTIZED = (
+INDEPENDENT, MIXTURE, QUANTIZED = (
     family.__mro__[1]
     for family in (
         tfd.Independent,
-        tfd.TransformedDistribution,
         tfd.MixtureSameFamily,
         tfd.QuantizedDistribution,
     )

@@ -14,7 +14,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfvae.distributions import plain
+from tfvae.distributions import central_value, plain
+from tfvae.distributions.central import TRANSFORMED
 from tfvae.export.draws import (
     INDEPENDENT,
     LIKELIHOOD_STREAM,
@@ -39,7 +40,7 @@ SIGNATURE_NAMES = (
 """Every signature, in the order in which files and cards list them."""
 
 OUTPUT_MEANINGS = {
-    "loc": "mean of the posterior",
+    "loc": "mean of the posterior; of a flow, where it takes the mean of its base",
     "scale": "standard deviation, of the posterior or of the likelihood",
     "scale_tril": "lower triangular factor of the posterior's covariance",
     "mean": "mean of the likelihood: the picture",
@@ -200,7 +201,7 @@ class _Functions:
         if not isinstance(q, tfd.Distribution):
             return {"loc": q}
         q = plain(q)
-        loc = _statistic(q, "mean", "posterior")
+        loc = _central(q)
         if isinstance(q, tfd.MultivariateNormalTriL):
             # TFP's own standard deviation takes the diagonal of a product: not a TFLite builtin.
             tril = q.scale.to_dense()
@@ -209,7 +210,8 @@ class _Functions:
         try:
             return {"loc": loc, "scale": q.stddev()}
         except NotImplementedError:
-            return {"loc": loc, **_parameters(q, x)}
+            # A flow's other parameters are maps, which mean nothing without their code.
+            return {"loc": loc, **({} if isinstance(q, TRANSFORMED) else _parameters(q, x))}
 
     def decode(self, z: tf.Tensor) -> dict[str, tf.Tensor]:
         p = plain(self._model.decode(z))
@@ -255,19 +257,29 @@ class _Functions:
 
     def _code(self, x: tf.Tensor) -> tf.Tensor:
         q = self._model.encode(x)
-        return _statistic(plain(q), "mean", "posterior") if isinstance(q, tfd.Distribution) else q
+        return _central(q) if isinstance(q, tfd.Distribution) else q
 
     def _picture(self, z: tf.Tensor) -> tf.Tensor:
         return _statistic(plain(self._model.decode(z)), "mean", "likelihood")
+
+
+def _central(q: tfd.Distribution) -> tf.Tensor:
+    try:
+        return central_value(q)
+    except NotImplementedError:
+        raise _without("mean", q, "posterior") from None
 
 
 def _statistic(distribution: tfd.Distribution, name: str, role: str) -> tf.Tensor:
     try:
         return getattr(distribution, name)()
     except NotImplementedError:
-        raise NotImplementedError(
-            f"the {role}, a {type(distribution).__name__.lstrip('_')}, has no {name} in closed form"
-        ) from None
+        raise _without(name, distribution, role) from None
+
+
+def _without(name: str, distribution: tfd.Distribution, role: str) -> NotImplementedError:
+    family = type(distribution).__name__.lstrip("_")
+    return NotImplementedError(f"the {role}, a {family}, has no {name} in closed form")
 
 
 def _parameters(distribution: tfd.Distribution, given: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -36,9 +36,11 @@ from tfvae.layers.dense_variational import (
 from tfvae.layers.discretized_logistic import DiscretizedLogistic, MixtureDiscretizedLogistic
 from tfvae.layers.distribution_lambda import DistributionLambda
 from tfvae.layers.distribution_layer import DistributionLayer, Samples
+from tfvae.layers.flow_posteriors import PlanarFlow, RadialFlow, SylvesterFlow
 from tfvae.layers.gamma import IndependentGamma
 from tfvae.layers.gaussian_process import VariationalGaussianProcess
 from tfvae.layers.initializers import BlockwiseInitializer
+from tfvae.layers.inverse_autoregressive import InverseAutoregressiveFlow
 from tfvae.layers.joint_variational import DenseVariational
 from tfvae.layers.kl_divergence import KLDivergenceAddLoss, KLDivergenceRegularizer
 from tfvae.layers.laplace import IndependentLaplace
@@ -95,6 +97,7 @@ __all__ = [
     "IndependentPoisson",
     "IndependentStudentT",
     "IndependentZeroInflatedNegativeBinomial",
+    "InverseAutoregressiveFlow",
     "KLDivergenceAddLoss",
     "KLDivergenceRegularizer",
     "MixtureDiscretizedLogistic",
@@ -105,8 +108,11 @@ __all__ = [
     "MultivariateNormalLowRank",
     "MultivariateNormalTriL",
     "OneHotCategorical",
+    "PlanarFlow",
+    "RadialFlow",
     "Samples",
     "ScaledKLDivergence",
+    "SylvesterFlow",
     "VariableLayer",
     "VariationalGaussianProcess",
     "VonMisesFisher",

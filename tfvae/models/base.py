@@ -72,7 +72,8 @@ class LatentVariableModel(TrainedOnExamples):
             batch_size: how many examples are held at a time.
 
         Returns:
-            `[N, *latent_shape]`: posterior means, or an autoencoder's codes.
+            `[N, *latent_shape]`: posterior means, or what `tfvae.distributions.central_value` puts
+            in their place; an autoencoder's codes.
         """
         return self._map_batches("transform", self.code, x, batch_size=batch_size)
 

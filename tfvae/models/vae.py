@@ -19,7 +19,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfvae import random
-from tfvae.distributions import as_tensor_like, plain
+from tfvae.distributions import as_tensor_like, central_value, plain
 from tfvae.divergences import kl_divergence
 from tfvae.layers.distribution_layer import Samples
 from tfvae.layers.multivariate_normal import MultivariateNormalDiag
@@ -235,8 +235,8 @@ class VAE(LatentVariableModel):
         return q
 
     def code(self, x: Any) -> tf.Tensor:
-        """The posterior's mean, `[B, *latent_shape]`."""
-        return plain(self.encode(x)).mean()
+        """The posterior's mean, `[B, *latent_shape]`; a flow's image of its base's mean."""
+        return central_value(self.encode(x))
 
     def sample(
         self, n: int, seed: int | None = None, batch_size: int = EVALUATION_BATCH

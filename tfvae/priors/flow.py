@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +12,15 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfvae.flows import AutoregressiveNetwork
+from tfvae.distributions.spline import RationalQuadraticSpline
+from tfvae.flows import FIRST_SCALE, AutoregressiveNetwork, bounded_log_scale
+from tfvae.layers.parameters import reshape_last_axis
 from tfvae.priors.base import Prior
 from tfvae.priors.normal import draw_standard_normal, independent_normal
 
-KINDS = ("coupling", "autoregressive")
-# The largest logarithm of a scale: neither a density nor a draw can overflow in a few layers.
-LOG_SCALE_BOUND = 3.0
-# Zero would keep the layers before the last from learning at the first step.
-FIRST_SCALE = 0.01
+KINDS = ("coupling", "autoregressive", "spline")
+# What of a spline's interval the bins share equally, so that none can vanish.
+EQUAL_SHARE = 0.01
 
 
 @keras.saving.register_keras_serializable(package="tfvae")
@@ -30,24 +31,29 @@ class NormalizingFlow(Prior):
 
         coupling (RealNVP):    z_b = u_b exp(s(u_a)) + t(u_a),   z_a = u_a,
         autoregressive (MAF):  z_i = u_i exp(s(z_{<i})) + t(z_{<i}),
+        spline:                z_b = g(u_b; u_a),                z_a = u_a,
 
     with the order of the elements reversed from one layer to the next. A coupling layer gives
     densities and draws in one pass; an autoregressive one bends more, and takes as many passes for
-    a draw as a code has elements. The logarithm of a scale is 3 tanh(s / 3). The last layer of each
-    network starts near zero, so that the prior starts near the standard normal. The divergence from
-    it is estimated from draws.
+    a draw as a code has elements. A spline couples too, by an increasing function g of each element
+    that is made of `num_bins` rational-quadratic pieces in `[-bound, bound]`, and is the identity
+    outside: several modes take few layers. The logarithms of scales and of slopes are
+    3 tanh(s / 3). The last layer of each network starts near zero, so that the prior starts near
+    the standard normal. The divergence from it is estimated from draws.
 
     Args:
-        event_shape: the size of a code, which is a vector; at least 2 for coupling.
-        kind: `"coupling"` or `"autoregressive"`.
+        event_shape: the size of a code, which is a vector; at least 2 where layers couple.
+        kind: `"coupling"`, `"autoregressive"` or `"spline"`.
         num_layers: the number T of layers; at least 2 move every element by coupling.
         hidden_units: sizes of each network's hidden layers.
         activation: activation of the hidden layers.
+        num_bins: the number of pieces of a spline.
+        bound: where splines end, a positive number.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Raises:
-        ValueError: if a code is not a vector, or too short for coupling, if the kind is unknown or
-            a size is not a positive integer.
+        ValueError: if a code is not a vector, or too short for coupling, if the kind is unknown, a
+            size is not a positive integer, or `bound` is not positive.
 
     Example:
         >>> from tfvae import random
@@ -60,8 +66,9 @@ class NormalizingFlow(Prior):
     Reference:
         Dinh, Sohl-Dickstein and Bengio (2017), Density Estimation using Real NVP, arXiv:1605.08803,
         equations 7 and 8; Papamakarios, Pavlakou and Murray (2017), Masked Autoregressive Flow for
-        Density Estimation, arXiv:1705.07057; Chen et al. (2017), Variational Lossy Autoencoder,
-        arXiv:1611.02731, for a flow as a prior.
+        Density Estimation, arXiv:1705.07057; Durkan, Bekasov, Murray and Papamakarios (2019),
+        Neural Spline Flows, arXiv:1906.04032, section 3.1; Chen et al. (2017), Variational Lossy
+        Autoencoder, arXiv:1611.02731, for a flow as a prior.
     """
 
     def __init__(
@@ -71,38 +78,46 @@ class NormalizingFlow(Prior):
         num_layers: int = 4,
         hidden_units: Sequence[int] = (64, 64),
         activation: Any = "relu",
+        num_bins: int = 8,
+        bound: float = 5.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(event_shape, **kwargs)
         if kind not in KINDS:
             raise ValueError(f"`kind` must be one of {KINDS}. Received: {kind!r}")
-        least = 2 if kind == "coupling" else 1
+        least = 1 if kind == "autoregressive" else 2
         if len(self.event_shape) != 1 or self.event_shape[0] < least:
             raise ValueError(
-                "The codes of a flow are vectors, for coupling of at least 2 elements. "
+                "The codes of a flow are vectors, for coupling and splines of at least 2 elements. "
                 f"Received: event_shape={event_shape!r}, kind={kind!r}"
             )
-        sizes = [num_layers, *hidden_units]
+        sizes = [num_layers, *hidden_units, num_bins]
         if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in sizes):
             raise ValueError(
-                "`num_layers` and `hidden_units` must be integers of at least 1. "
-                f"Received: num_layers={num_layers!r}, hidden_units={hidden_units!r}"
+                "`num_layers`, `hidden_units` and `num_bins` must be integers of at least 1. "
+                f"Received: num_layers={num_layers!r}, hidden_units={hidden_units!r}, "
+                f"num_bins={num_bins!r}"
             )
+        if not 0 < bound < math.inf:
+            raise ValueError(f"`bound` must be a positive number. Received: {bound!r}")
         self.kind = kind
         self.num_layers = int(num_layers)
         self.hidden_units = [int(n) for n in hidden_units]
         self.activation = keras.activations.get(activation)
-        make = self._coupling_network if kind == "coupling" else self._autoregressive_network
+        self.num_bins, self.bound = int(num_bins), float(bound)
+        make = self._autoregressive_network if kind == "autoregressive" else self._coupling_network
         self.networks = [make() for _ in range(self.num_layers)]
 
     def _coupling_network(self) -> list[keras.layers.Layer]:
-        """Dense layers from the first elements to a shift and a log-scale of the others."""
+        """Dense layers from the first elements to the parameters of the others."""
         size = self.event_shape[0] // 2
         layers = [
             keras.layers.Dense(units, self.activation, dtype=self.dtype_policy)
             for units in self.hidden_units
         ]
-        outputs = 2 * (self.event_shape[0] - size)
+        # A shift and a log-scale, or widths, heights and log-slopes.
+        each = 2 if self.kind == "coupling" else 3 * self.num_bins - 1
+        outputs = each * (self.event_shape[0] - size)
         layers.append(keras.layers.Dense(outputs, dtype=self.dtype_policy))
         for layer in layers:
             layer.build((None, size))
@@ -132,11 +147,36 @@ class NormalizingFlow(Prior):
                 layer = tfb.RealNVP(
                     num_masked=size // 2, shift_and_log_scale_fn=_shift_and_log_scale(network)
                 )
+            elif self.kind == "spline":
+                layer = tfb.RealNVP(num_masked=size // 2, bijector_fn=self._spline(network))
             else:
                 layer = tfb.MaskedAutoregressiveFlow(_shift_and_log_scale(network))
             steps += [layer, reverse]
         # A chain applies its last element first; the outermost reversal would change nothing.
         return tfb.Chain(steps[:-1])
+
+    def _spline(self, network: list[keras.layers.Layer]) -> Any:
+        """What TFP's bijector asks for: a function to the map of the elements that move."""
+
+        def call(x: tf.Tensor, units: int, **conditions: Any) -> tfb.Bijector:
+            del conditions
+            raw = reshape_last_axis(_apply(network, x), [units, 3 * self.num_bins - 1])
+            widths, heights, slopes = tf.split(
+                raw, [self.num_bins, self.num_bins, self.num_bins - 1], axis=-1
+            )
+            return RationalQuadraticSpline(
+                self._bins(widths),
+                self._bins(heights),
+                tf.exp(bounded_log_scale(slopes)),
+                range_min=-self.bound,
+            )
+
+        return call
+
+    def _bins(self, raw: tf.Tensor) -> tf.Tensor:
+        """Sizes of bins that fill the interval, `[..., K]`; parameters of zero share it equally."""
+        shares = (1.0 - EQUAL_SHARE) * tf.nn.softmax(raw, axis=-1)
+        return 2.0 * self.bound * (EQUAL_SHARE / self.num_bins + shares)
 
     def distribution(self) -> tfd.Distribution:
         zeros = tf.zeros(self.event_shape, self.compute_dtype)
@@ -154,6 +194,8 @@ class NormalizingFlow(Prior):
             "num_layers": self.num_layers,
             "hidden_units": self.hidden_units,
             "activation": keras.activations.serialize(self.activation),
+            "num_bins": self.num_bins,
+            "bound": self.bound,
         }
 
 
@@ -165,12 +207,16 @@ def _shift_and_log_scale(network: list[keras.layers.Layer]) -> Any:
         if isinstance(network[0], AutoregressiveNetwork):
             shift, raw = tf.unstack(network[0](x), num=2, axis=-1)
         else:
-            # A Dense layer wants a batch, whatever the bijector is called with.
-            outputs = tf.reshape(x, [-1, x.shape[-1]])
-            for layer in network:
-                outputs = layer(outputs)
-            shape = tf.concat([tf.shape(x)[:-1], [outputs.shape[-1]]], axis=0)
-            shift, raw = tf.split(tf.reshape(outputs, shape), 2, axis=-1)
-        return shift, LOG_SCALE_BOUND * tf.tanh(raw / LOG_SCALE_BOUND)
+            shift, raw = tf.split(_apply(network, x), 2, axis=-1)
+        return shift, bounded_log_scale(raw)
 
     return call
+
+
+def _apply(network: list[keras.layers.Layer], x: tf.Tensor) -> tf.Tensor:
+    """The outputs of Dense layers, which want a batch whatever the bijector is called with."""
+    outputs = tf.reshape(x, [-1, x.shape[-1]])
+    for layer in network:
+        outputs = layer(outputs)
+    shape = tf.concat([tf.shape(x)[:-1], [outputs.shape[-1]]], axis=0)
+    return tf.reshape(outputs, shape)
