@@ -58,6 +58,57 @@ def test_blocks_are_the_same_training(steps, jit_compile):
     assert int(several.optimizer.iterations) == 21
 
 
+def test_one_program_serves_short_blocks_and_a_smaller_last_batch():
+    """Blocks of 4 and 2 steps of ten, and one of a batch of three."""
+    data = tf.data.Dataset.from_tensor_slices(X[:63]).batch(10)
+    single, several = (model(steps_per_execution=n, jit_compile=True) for n in (1, 4))
+    for m in (single, several):
+        m.fit(data, epochs=2, verbose=0)
+    for a, b in zip(single.get_weights(), several.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(several.optimizer.iterations) == 14
+
+
+def test_all_gradients_before_any():
+    sparse = tf.IndexedSlices(tf.ones([1, 2]), tf.constant([0]), tf.constant([3, 2]))
+    dense = [tf.constant([[1.0, np.inf]]), tf.constant(2.0)]
+    kept = blocks.all_before_any([dense[0], None, sparse, dense[1]])
+    assert kept[1] is None
+    assert kept[2] is sparse
+    np.testing.assert_array_equal(kept[0], dense[0])
+    assert float(kept[3]) == 2.0
+    # Each waits for all: one that is not a number is seen in every other.
+    tied = blocks.all_before_any([tf.constant([np.nan]), tf.constant(2.0)])
+    assert np.isnan(float(tied[1]))
+
+
+def test_xla_copies_no_weight():
+    """In the program of a block every weight is updated where it lies."""
+    vae = VAE.for_images((4,), latent_dim=2, hidden=(6, 5))
+    vae.compile(jit_compile=True)
+    vae.optimizer.build(vae.trainable_variables)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def block(batches):
+        def step(number):
+            vae.train_step((batches[number],))
+            return (number + 1,)
+
+        return tf.while_loop(lambda number: number < 7, step, (0,))
+
+    data = tf.constant(X[:70].reshape(7, 10, 4))
+    program = block.experimental_get_compiler_ir(data)(stage="optimized_hlo")
+    body = max(program.split("\n\n"), key=lambda part: part.count("dot("))
+    copied = {
+        line.split("=")[1].split()[0].split("{")[0]
+        for line in body.splitlines()
+        if " copy(" in line
+    }
+    kernels = {f"f32[{w.shape[0]},{w.shape[1]}]" for w in vae.trainable_variables if w.ndim == 2}
+    assert body.count("dot(") >= 10
+    assert not copied & kernels
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_callbacks_are_told_the_steps_that_were_run(known):
     vae, told = model(steps_per_execution=3), Told()

@@ -108,3 +108,24 @@ def test_unbuilt_models_are_built_to_decide():
     assert not model.jit_compile
     assert model.steps_per_execution == 2
     assert "a small network" in choose_execution(model, 32).reason
+
+
+def test_the_decoder_counts_for_every_draw():
+    one, five = (VAE.for_images((8,), 2, hidden=(4,), num_samples=k) for k in (1, 5))
+    encoder, decoder = 8 * 4 + 4 * 4, 2 * 4 + 4 * 8
+    assert multiplications(one) == encoder + decoder
+    assert multiplications(five) == encoder + 5 * decoder
+
+
+def test_networks_of_another_precision():
+    usual = keras.config.dtype_policy()
+    model = VAE.for_images((8,), 2, hidden=(4,), dtype_policy="mixed_bfloat16")
+    assert keras.config.dtype_policy() == usual
+    hidden, posterior = model.encoder.layers[0], model.encoder.layers[-1]
+    assert (hidden.compute_dtype, hidden.variable_dtype) == ("bfloat16", "float32")
+    assert posterior.compute_dtype == "float32"
+    model.compile()
+    x = np.random.default_rng(0).random((64, 8), np.float32).round()
+    losses = model.fit(x, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert model.encode(x).mean().dtype == tf.float32
