@@ -5,6 +5,7 @@
     python tools/bench.py --full        # every case and batch size, five rounds
     python tools/bench.py --time-to 95 --mnist FILE
     python tools/bench.py --memory
+    python tools/bench.py --imports
 
 Every competitor trains the same network from the same weights on the same images with Adam, and
 computes the same loss: that is checked first, with the same noise, over ten steps. Then each is
@@ -53,6 +54,10 @@ def main() -> int:
             from bench_competitors.memory import compare_memory
 
             return compare_memory(machine)
+        if options.imports:
+            from bench_competitors.imports import compare_imports
+
+            return compare_imports(machine, options.rounds, options.patience)
         if options.time_to is not None:
             from bench_competitors.time_to import compare_times
 
@@ -193,6 +198,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--mnist", type=Path, help="MNIST as Keras' mnist.npz")
     parser.add_argument("--time-to", type=float, metavar="NATS", help="wall clock to a test NLL")
     parser.add_argument("--memory", action="store_true", help="peaks of tfvae alone")
+    parser.add_argument("--imports", action="store_true", help="seconds that an import takes")
     parser.add_argument("--json", type=Path, help="every measurement, for later")
     parser.add_argument(
         "--env",

@@ -144,7 +144,7 @@ class LatentVariableModel(TrainedOnExamples):
         ]
         return np.concatenate([part.numpy() for part in parts])
 
-    def _compiled(self, key: str, fn: Callable) -> Callable:
+    def _compiled(self, key: Any, fn: Callable) -> Callable:
         """A compiled function, traced once for each model and not for each call."""
         if key not in self._compiled_functions:
             self._compiled_functions[key] = tf.function(fn, reduce_retracing=True, autograph=False)

@@ -3,28 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 # Rows of the decoder's input held at once.
 _ROWS_AT_ONCE = 4096
 
 
+class Join(NamedTuple):
+    """How the values of two chunks become one.
+
+    Attributes:
+        of_two: the operation, which is associative.
+        nothing: what changes nothing.
+    """
+
+    of_two: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    nothing: float
+
+
+SUM = Join(tf.add, 0.0)
+LOG_SUM_EXP = Join(tfp.math.log_add_exp, float("-inf"))
+
+
+def in_chunks(chunk_fn: Callable[..., Any], join: Join, draws: int) -> Callable[..., Any]:
+    """A function of a batch and the seeds of its chunks, `[n, 2]`, each of so many draws.
+
+    A loop holds one chunk at a time, whatever their number.
+
+    Args:
+        chunk_fn: as for `over_draws`.
+        join: as for `over_draws`.
+        draws: of a chunk.
+    """
+
+    def joined(batch: tf.Tensor, seeds: tf.Tensor) -> list[tf.Tensor]:
+        def next_chunk(number: tf.Tensor, totals: list[tf.Tensor]) -> Any:
+            values = chunk_fn(batch, seeds[number], draws)
+            return number + 1, [join.of_two(a, b) for a, b in zip(totals, values, strict=True)]
+
+        count = tf.shape(seeds)[0]
+        chunk = tf.function(lambda seed: chunk_fn(batch, seed, draws), autograph=False)
+        values = chunk.get_concrete_function(tf.TensorSpec([2], tf.int32)).structured_outputs
+        size = tf.shape(batch)[:1]
+        nothing = [tf.fill(size, tf.cast(join.nothing, value.dtype)) for value in values]
+        _, totals = tf.while_loop(lambda number, _: number < count, next_chunk, (0, nothing))
+        return totals
+
+    return joined
+
+
 def over_draws(
-    chunk_fn: Callable[..., Any],
-    join: Callable[..., Any],
+    compiled: Callable[[int], Callable[..., Any]],
+    join: Join,
     x: np.ndarray,
     num_samples: int,
     seed: int,
     batch_size: int,
 ) -> list[np.ndarray]:
-    """Evaluates `chunk_fn(batch, seed, draws)` over batches of `x` and chunks of the draws.
+    """Evaluates a function over batches of `x` and chunks of the draws.
 
     Args:
-        chunk_fn: returns several tensors `[B]` for a batch `[B, ...]`, a seed int32 `[2]` and a
-            number of draws.
+        compiled: from a number of draws to a function of a batch `[B, ...]` and the seeds of
+            chunks of so many draws, int32 `[n, 2]`, to several tensors `[B]`; see `in_chunks`.
         join: makes one value of those of two chunks.
         x: data, `[N, ...]`.
         num_samples: number of draws.
@@ -32,38 +76,38 @@ def over_draws(
         batch_size: how many examples are held at a time.
 
     Returns:
-        An array `[N]` for each tensor of `chunk_fn`.
+        An array `[N]` for each tensor.
 
     Raises:
         ValueError: if `num_samples` is not a positive integer.
 
     Example:
         >>> def count(batch, seed, draws):
-        ...     return [tf.fill(tf.shape(batch), draws)]
-        >>> over_draws(count, np.add, np.zeros(3, "f"), 5000, seed=0, batch_size=2)[0].tolist()
-        [5000, 5000, 5000]
+        ...     return [tf.fill(tf.shape(batch), float(draws))]
+        >>> over_draws(
+        ...     lambda draws: in_chunks(count, SUM, draws), SUM, np.zeros(3, "f"), 5000, 0, 2
+        ... )[0].tolist()
+        [5000.0, 5000.0, 5000.0]
     """
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
         raise ValueError(
             f"`num_samples` must be an integer of at least 1. Received: {num_samples!r}"
         )
-    chunk = max(1, min(num_samples, _ROWS_AT_ONCE // min(batch_size, len(x))))
-    sizes = [chunk] * (num_samples // chunk)
-    if num_samples % chunk:
-        sizes.append(num_samples % chunk)
+    most = max(1, min(num_samples, _ROWS_AT_ONCE // min(batch_size, len(x))))
+    # Chunks of one size, so that one program serves all but perhaps the last.
+    count = -(-num_samples // most)
+    chunk = -(-num_samples // count)
+    whole, rest = divmod(num_samples, chunk)
     joined = []
     for batch_number, start in enumerate(range(0, len(x), batch_size)):
         batch = tf.convert_to_tensor(x[start : start + batch_size], tf.float32)
         # One key a batch, folded with the chunk: no two chunks share their noise.
-        parts = [
-            chunk_fn(batch, tf.constant(_fold_seed(seed, batch_number, number)), draws)
-            for number, draws in enumerate(sizes)
-        ]
-        parts = [[np.asarray(value) for value in part] for part in parts]
-        total = parts[0]
-        for part in parts[1:]:
-            total = [join(a, b) for a, b in zip(total, part, strict=True)]
-        joined.append(total)
+        seeds = np.stack([_fold_seed(seed, batch_number, number) for number in range(whole + 1)])
+        total = compiled(chunk)(batch, tf.constant(seeds[:whole]))
+        if rest:
+            last = compiled(rest)(batch, tf.constant(seeds[whole:]))
+            total = [join.of_two(a, b) for a, b in zip(total, last, strict=True)]
+        joined.append([value.numpy() for value in total])
     return [np.concatenate(values) for values in zip(*joined, strict=True)]
 
 
