@@ -69,6 +69,19 @@ def test_one_program_serves_short_blocks_and_a_smaller_last_batch():
     assert int(several.optimizer.iterations) == 14
 
 
+def test_what_is_not_there_stays_away():
+    """A block of batches without targets, as Keras hands them over."""
+    vae, plain = (model(steps_per_execution=3, jit_compile=True) for _ in range(2))
+    for m, rows in (
+        (vae, [(X[first : first + 10], None) for first in (0, 10, 20)]),
+        (plain, [(X[first : first + 10],) for first in (0, 10, 20)]),
+    ):
+        m.fit((row for row in rows), steps_per_epoch=3, shuffle=False, verbose=0)
+    assert int(vae.optimizer.iterations) == 3
+    for a, b in zip(vae.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_all_gradients_before_any():
     sparse = tf.IndexedSlices(tf.ones([1, 2]), tf.constant([0]), tf.constant([3, 2]))
     dense = [tf.constant([[1.0, np.inf]]), tf.constant(2.0)]

@@ -242,7 +242,9 @@ def _in_one_program(one_step: Callable, most: int) -> Callable[[_Batches], dict[
 
     def several(stacked: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
         def batch_of(number: tf.Tensor) -> Any:
-            return tf.nest.map_structure(lambda part: part[number], stacked)
+            return tf.nest.map_structure(
+                lambda part: None if part is None else part[number], stacked
+            )
 
         # Traced once; its outputs say what the loop carries.
         step = tf.function(one_step, autograph=False)
@@ -262,7 +264,9 @@ def _in_one_program(one_step: Callable, most: int) -> Callable[[_Batches], dict[
         for _, alike in itertools.groupby(taken, _shapes):
             group = list(alike)
             filled = group + group[-1:] * (most - len(group))
-            stacked = tf.nest.map_structure(lambda *parts: tf.stack(parts), *filled)
+            stacked = tf.nest.map_structure(
+                lambda *parts: None if parts[0] is None else tf.stack(parts), *filled
+            )
             logs = several(stacked, tf.constant(len(group)))
             batches.done += len(group)
         return logs
