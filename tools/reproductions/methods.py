@@ -1,8 +1,8 @@
 """Every method by its argument, on one network, with where its formula is from and what checks it.
 
-To add one, add a line: how its model is made from a `Setting`, the reference of its formula, and
-the test that compares it with an oracle, as `path::name`. Warm-ups are of fixed lengths, for the
-number of epochs is known only once some have been measured.
+To add one, add a line to its group: how its model is made from a `Setting`, the reference of its
+formula, and the test that compares it with an oracle, as `path::name`. Warm-ups are of fixed
+lengths, for the number of epochs is known only once some have been measured.
 """
 
 from __future__ import annotations
@@ -64,6 +64,13 @@ def _posterior(layer: str, **options: Any) -> Callable[[Setting], Any]:
     return model
 
 
+def _autoencoder(penalty: str, weight: float) -> Callable[[Setting], Any]:
+    # Weights of a likelihood in nats, as in `tfvae.Autoencoder`.
+    return lambda setting: setting.autoencoder(
+        code_weight=1e-2, decoder_penalty=penalty, decoder_weight=weight
+    )
+
+
 def _cyclical(setting: Setting) -> Any:
     return setting.vae(beta=tfvae.schedules.Cyclical(_warm_up(setting), cycles=4))
 
@@ -80,6 +87,11 @@ def _spherical(setting: Setting) -> Any:
     layer = tfvae.layers.VonMisesFisher(setting.latent_dim)
     prior = tfvae.priors.SphericalUniform(setting.latent_dim)
     return setting.vae_with_posterior(size, layer, prior=prior)
+
+
+def _sylvester(setting: Setting) -> Any:
+    # Fewer dimensions than units only where a test's codes are short.
+    return _posterior("SylvesterFlow", num_flows=4, num_units=min(8, setting.latent_dim))(setting)
 
 
 def _autoregressive(setting: Setting) -> Any:
@@ -105,9 +117,11 @@ _GRADIENT = (
 _SCHEDULE = "tests/test_schedules.py::test_values_are_those_of_the_formula"
 _PRIOR = "tests/priors/test_prior_family.py::"
 _FAMILY = "tests/layers/test_vector_families.py::"
+_FLOW = "tests/layers/test_flow_posteriors.py::test_density_is_the_change_of_variables_of_the_draws"
+_REGULARIZED = "tests/models/test_regularized_autoencoder.py::"
 _RAINFORTH = "Rainforth, Kosiorek, Le, Maddison, Igl, Wood and Teh (2018), arXiv:1802.04537, "
 
-METHODS = {
+REGULARIZERS = {
     BASELINE: Method(
         "VAE",
         lambda setting: setting.vae(),
@@ -158,6 +172,18 @@ METHODS = {
         "Chen, Li, Grosse and Duvenaud (2018), arXiv:1802.04942, eq. 2 and 4",
         _LATENT + "test_total_correlation_is_the_brute_force_sum",
     ),
+    "factorvae": Method(
+        "AdversarialTotalCorrelation (FactorVAE), gamma = 10, discriminator of 200-200 "
+        "in place of the paper's six layers of 1,000",
+        _regularizer(
+            lambda prior, setting: tfvae.regularizers.AdversarialTotalCorrelation(
+                prior, weight=10.0, hidden_units=(200, 200), seed=1
+            )
+        ),
+        "Kim and Mnih (2018), arXiv:1802.05983, eq. 2 and 3",
+        "tests/regularizers/test_adversarial_total_correlation.py::"
+        "test_the_terms_and_the_cost_are_the_formulas",
+    ),
     "infovae": Method(
         "MaximumMeanDiscrepancy with half the KL (InfoVAE), weight 100",
         _regularizer(
@@ -193,6 +219,9 @@ METHODS = {
         "Kumar, Sattigeri and Balakrishnan (2018), arXiv:1711.00848, eq. 7",
         _LATENT + "test_dip_is_the_distance_of_the_covariance_from_the_identity",
     ),
+}
+
+OBJECTIVES = {
     "elbo": Method(
         "ELBO by Monte Carlo, K = 5",
         _objective(lambda: tfvae.objectives.ELBO()),
@@ -241,6 +270,9 @@ METHODS = {
         "Li and Turner (2016), arXiv:1602.02311, eq. 7 to 10",
         _BOUND,
     ),
+}
+
+PRIORS = {
     "normalprior": Method(
         "TrainableNormal prior",
         _prior(lambda setting: tfvae.priors.TrainableNormal(setting.latent_dim)),
@@ -275,6 +307,15 @@ METHODS = {
         "Papamakarios, Pavlakou and Murray (2017), arXiv:1705.07057, eq. 3 to 6",
         _PRIOR + "test_the_density_of_a_flow_is_the_change_of_variables_of_its_draws",
     ),
+    "spline": Method(
+        "NormalizingFlow prior, 4 spline couplings of 8 bins",
+        _prior(lambda setting: tfvae.priors.NormalizingFlow(setting.latent_dim, "spline")),
+        "Durkan, Bekasov, Murray and Papamakarios (2019), arXiv:1906.04032, section 3.1",
+        _PRIOR + "test_the_density_of_a_flow_is_the_change_of_variables_of_its_draws",
+    ),
+}
+
+POSTERIORS = {
     "fullcovariance": Method(
         "full covariance posterior",
         _posterior("MultivariateNormalTriL"),
@@ -299,4 +340,54 @@ METHODS = {
         "Papamakarios, Pavlakou and Murray (2017), arXiv:1705.07057, eq. 3 to 6",
         "tests/layers/test_autoregressive.py::test_density_is_that_of_the_inverse",
     ),
+    "planar": Method(
+        "planar flow posterior, 4 maps",
+        _posterior("PlanarFlow", num_flows=4),
+        "Rezende and Mohamed (2015), arXiv:1505.05770, eq. 10 to 12",
+        _FLOW,
+    ),
+    "radial": Method(
+        "radial flow posterior, 4 maps",
+        _posterior("RadialFlow", num_flows=4),
+        "Rezende and Mohamed (2015), arXiv:1505.05770, eq. 14",
+        _FLOW,
+    ),
+    "sylvester": Method(
+        "Sylvester flow posterior, 4 maps of 8 units",
+        _sylvester,
+        "Van den Berg, Hasenclever, Tomczak and Welling (2018), arXiv:1803.05649, section 3",
+        _FLOW,
+    ),
+    "iaf": Method(
+        "inverse autoregressive flow posterior, 4 maps of 64 hidden units",
+        _posterior("InverseAutoregressiveFlow", num_flows=4, context_size=16),
+        "Kingma et al. (2016), arXiv:1606.04934, eq. 9 to 11",
+        _FLOW,
+    ),
 }
+
+AUTOENCODERS = {
+    "rael2": Method(
+        "Autoencoder, code weight 0.01, l2 of the decoder 0.0001 (RAE-L2)",
+        _autoencoder("l2", 1e-4),
+        "Ghosh, Sajjadi, Vergari, Black and Schölkopf (2020), arXiv:1903.12436, section 3",
+        _REGULARIZED + "test_the_loss_is_the_likelihood_and_the_weighted_terms",
+    ),
+    "raegp": Method(
+        "Autoencoder, code weight 0.01, gradient of the decoder 0.01 (RAE-GP)",
+        _autoencoder("gradient", 1e-2),
+        "Ghosh, Sajjadi, Vergari, Black and Schölkopf (2020), arXiv:1903.12436, section 3",
+        _REGULARIZED + "test_the_gradient_is_that_of_the_mean_along_a_direction_and_unbiased",
+    ),
+}
+
+GROUPS = {
+    "regularisers": REGULARIZERS,
+    "objectives": OBJECTIVES,
+    "priors": PRIORS,
+    "posteriors": POSTERIORS,
+    "autoencoders, without a likelihood of the data": AUTOENCODERS,
+}
+"""In the order of the table."""
+
+METHODS = {name: method for group in GROUPS.values() for name, method in group.items()}

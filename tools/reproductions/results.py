@@ -11,13 +11,17 @@ RESULT, NLLS = "result.json", "nll.npy"
 
 
 def write_result(folder: Path, result: dict[str, Any], nll: Any) -> None:
-    """Writes the figures, and the negative log-likelihood of each image; the figures last."""
+    """Writes the figures, and the negative log-likelihood of each image; the figures last.
+
+    What has no likelihood, where `nll` is `None`, has the figures alone.
+    """
     import numpy as np
 
     from tfvae.saving import write_atomically
 
-    with write_atomically(folder / NLLS) as temporary, temporary.open("wb") as file:
-        np.save(file, np.asarray(nll, np.float32), allow_pickle=False)
+    if nll is not None:
+        with write_atomically(folder / NLLS) as temporary, temporary.open("wb") as file:
+            np.save(file, np.asarray(nll, np.float32), allow_pickle=False)
     with write_atomically(folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
 

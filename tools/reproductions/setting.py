@@ -69,6 +69,17 @@ class Setting(NamedTuple):
             **options,
         )
 
+    def autoencoder(self, **options: Any) -> Any:
+        """The deterministic autoencoder of the same network."""
+        return tfvae.Autoencoder.for_images(
+            self.image_shape,
+            latent_dim=self.latent_dim,
+            hidden=self.hidden,
+            activation=ACTIVATION,
+            mean=self.mean,
+            **options,
+        )
+
     def vae_with_posterior(self, size: int, *posterior: Any, **options: Any) -> Any:
         """The paper's network with other layers than a diagonal normal at the encoder's end.
 
