@@ -26,12 +26,6 @@ def test_importing_the_package_loads_nothing_heavy():
     assert loaded_after("import tfvae; tfvae.__version__; dir(tfvae)") == []
 
 
-def test_training_needs_no_plots():
-    loaded = loaded_after("import tfvae; tfvae.VAE, tfvae.callbacks, tfvae.regularizers")
-    assert "tensorflow" in loaded
-    assert "matplotlib" not in loaded
-
-
 def test_the_other_test_can_fail():
     assert "keras" in loaded_after(
         "import sys, types; sys.modules['keras'] = types.ModuleType('k')"
