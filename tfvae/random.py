@@ -116,6 +116,21 @@ def _unit_interval(word: tf.Tensor) -> tf.Tensor:
     return (top + 0.5) * np.float32(2.0**-23)
 
 
+def box_muller(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two independent standard normal numbers for each pair of words.
+
+    Args:
+        first: random words, uint32 of any shape.
+        second: as `first`.
+
+    Returns:
+        Two float32 tensors of that shape. The largest magnitude that can occur is 5.77.
+    """
+    radius = tf.sqrt(-2.0 * tf.math.log(_unit_interval(first)))
+    angle = np.float32(2.0 * math.pi) * _unit_interval(second)
+    return radius * tf.cos(angle), radius * tf.sin(angle)
+
+
 def uniform(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:
     """Draws uniform numbers in the open interval (0, 1).
 
@@ -136,7 +151,7 @@ def uniform(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:
 
 
 def normal(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:
-    """Draws standard normal numbers, by Box and Muller's transform.
+    """Draws standard normal numbers; see `box_muller`.
 
     Args:
         row_seeds: int32 `[N, 2]`, a seed for each row.
@@ -144,7 +159,7 @@ def normal(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:
         stream: which of the independent draws of a seed.
 
     Returns:
-        float32 `[N, num_columns]`. The largest magnitude that can occur is 5.77.
+        float32 `[N, num_columns]`.
 
     Raises:
         ValueError: if the seeds have another shape or dtype.
@@ -158,8 +173,5 @@ def normal(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:
     # Eigen computes the last few numbers of a tensor, those that fill no vector register, by other
     # formulas: rows of whole registers keep a row's last bit the same in every batch.
     padded = -(-half // _REGISTER) * _REGISTER
-    first, second = _words(row_seeds, padded, stream)
-    radius = tf.sqrt(-2.0 * tf.math.log(_unit_interval(first)))
-    angle = np.float32(2.0 * math.pi) * _unit_interval(second)
-    halves = [(radius * wave(angle))[:, :half] for wave in (tf.cos, tf.sin)]
+    halves = [numbers[:, :half] for numbers in box_muller(*_words(row_seeds, padded, stream))]
     return tf.concat(halves, axis=1)[:, :num_columns]

@@ -263,5 +263,5 @@ def test_a_step_that_xla_cannot_compile_runs_without():
 
 
 def test_who_asks_for_xla_gets_its_error():
-    with pytest.raises(blocks._NOT_COMPILED):
+    with pytest.raises(blocks.NOT_COMPILED):
         unfit(jit_compile=True).fit(batches(), verbose=0)

@@ -144,10 +144,13 @@ class LatentVariableModel(TrainedOnExamples):
         ]
         return np.concatenate([part.numpy() for part in parts])
 
-    def _compiled(self, key: Any, fn: Callable) -> Callable:
+    def _compiled(self, key: Any, fn: Callable, jit_compile: bool = False) -> Callable:
         """A compiled function, traced once for each model and not for each call."""
+        key = (key, jit_compile)
         if key not in self._compiled_functions:
-            self._compiled_functions[key] = tf.function(fn, reduce_retracing=True, autograph=False)
+            self._compiled_functions[key] = tf.function(
+                fn, jit_compile=jit_compile or None, reduce_retracing=True, autograph=False
+            )
         return self._compiled_functions[key]
 
     # ---- shapes and configuration ---------------------------------------------------------

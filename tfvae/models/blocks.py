@@ -17,8 +17,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# What TensorFlow raises for an operation that XLA does not know.
-_NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
+NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
+"""What TensorFlow raises for an operation that XLA does not know."""
 
 
 class Block:
@@ -112,7 +112,7 @@ def block_function(
         batches = _Batches(iterator, block.length(model.steps_per_execution))
         try:
             logs = run(batches)
-        except _NOT_COMPILED as error:
+        except NOT_COMPILED as error:
             if not on_trial:
                 raise
             warnings.warn(_fallback_message(error), stacklevel=2)

@@ -31,6 +31,8 @@ _FLOPS_ON_ACCELERATOR = 1e12
 _FLOPS_A_WEIGHT = 6
 # XLA takes a second to compile; with fewer multiplications an example it gains less than a tenth.
 _WORTH_COMPILING = 1e5
+# Estimates from fewer multiplications take few seconds in any case.
+_ESTIMATE_WORTH_COMPILING = 2e11
 _CALLBACKS_FOR_BLOCKS = ("keras.", "tfvae.")
 
 
@@ -90,6 +92,16 @@ def choose_execution(
     return Execution(
         bool(jit_compile), int(steps_per_execution), "; ".join(reasons) or "as asked for"
     )
+
+
+def compiles_estimates(model: keras.Model, draws: int) -> bool:
+    """Whether XLA should compile an estimate from so many draws, of all examples together.
+
+    The likelihood of a draw costs as many elementary functions as the data have elements, beside
+    the decoder's products about as much again; XLA halves that, after seconds of compiling.
+    """
+    decoding = multiplications(model.decoder)
+    return draws * decoding >= _ESTIMATE_WORTH_COMPILING and _choose_jit(model)[0]
 
 
 def _choose_jit(model: keras.Model) -> tuple[bool, str]:

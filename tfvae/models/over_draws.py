@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae.models.blocks import NOT_COMPILED
+from tfvae.models.execution import compiles_estimates
+
+_LOG = logging.getLogger("tfvae")
 # Rows of the decoder's input held at once.
 _ROWS_AT_ONCE = 4096
 
@@ -27,6 +32,49 @@ class Join(NamedTuple):
 
 SUM = Join(tf.add, 0.0)
 LOG_SUM_EXP = Join(tfp.math.log_add_exp, float("-inf"))
+
+
+def estimate(
+    model: Any,
+    key: str,
+    chunk_fn: Callable[..., Any],
+    join: Join,
+    x: Any,
+    num_samples: int,
+    seed: int,
+    batch_size: int,
+) -> list[np.ndarray]:
+    """Evaluates a function of a model, which keeps it compiled: by XLA where that pays and works.
+
+    Args:
+        model: a `LatentVariableModel`.
+        key: its name for the function.
+        chunk_fn: from a batch `[B, ...]`, a seed and a number of draws to several tensors `[B]`.
+        join: as for `over_draws`.
+        x: as for `over_draws`; checked.
+        num_samples: as for `over_draws`.
+        seed: as for `over_draws`.
+        batch_size: as for `over_draws`.
+
+    Returns:
+        An array `[N]` for each tensor.
+    """
+    x = np.asarray(x)
+    model._check_data(x)
+
+    def estimated(jit_compile: bool) -> list[np.ndarray]:
+        def compiled(draws: int) -> Callable[..., Any]:
+            chunks = in_chunks(chunk_fn, join, draws)
+            return model._compiled((key, draws), chunks, jit_compile)
+
+        return over_draws(compiled, join, x, num_samples, seed, batch_size)
+
+    if compiles_estimates(model, len(x) * num_samples):
+        try:
+            return estimated(jit_compile=True)
+        except NOT_COMPILED as error:
+            _LOG.info("%s estimates without XLA, which cannot compile it: %s", model.name, error)
+    return estimated(jit_compile=False)
 
 
 def in_chunks(chunk_fn: Callable[..., Any], join: Join, draws: int) -> Callable[..., Any]:

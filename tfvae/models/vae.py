@@ -28,7 +28,7 @@ from tfvae.models.base import EVALUATION_BATCH, LatentVariableModel
 from tfvae.models.checks import check_objective, refuse_second_regularizer
 from tfvae.models.image_networks import decoder_for_images, encoder_layers, layers_of_policy
 from tfvae.models.imputation import impute
-from tfvae.models.over_draws import LOG_SUM_EXP, SUM, Join, in_chunks, over_draws
+from tfvae.models.over_draws import LOG_SUM_EXP, SUM, estimate
 from tfvae.models.training import ExampleTerms
 from tfvae.objectives import ELBO, Objective, maximized
 from tfvae.priors import Prior, StandardNormal
@@ -305,7 +305,7 @@ class VAE(LatentVariableModel):
             log_likelihood, _ = self._log_likelihood(batch, z)
             return [tf.reduce_sum(log_likelihood, axis=0), draws * kl]
 
-        sums = self._over_draws("elbo", chunk_terms, SUM, x, num_samples, seed, batch_size)
+        sums = estimate(self, "elbo", chunk_terms, SUM, x, num_samples, seed, batch_size)
         reconstruction, kl = (total / num_samples for total in sums)
         return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
@@ -341,8 +341,8 @@ class VAE(LatentVariableModel):
             log_ratio = self.prior.distribution().log_prob(z) - q.log_prob(z)
             return [tf.reduce_logsumexp(log_likelihood + log_ratio, axis=0)]
 
-        (log_sum,) = self._over_draws(
-            "log_likelihood", chunk_log_sum, LOG_SUM_EXP, x, num_samples, seed, batch_size
+        (log_sum,) = estimate(
+            self, "log_likelihood", chunk_log_sum, LOG_SUM_EXP, x, num_samples, seed, batch_size
         )
         return log_sum - np.float32(math.log(num_samples))
 
@@ -399,25 +399,6 @@ class VAE(LatentVariableModel):
             ValueError: if it does not fit, or something known is not finite.
         """
         return impute(self, x, mask, method, num_draws, num_steps, seed, batch_size)
-
-    def _over_draws(
-        self,
-        key: str,
-        chunk_fn: Any,
-        join: Join,
-        x: Any,
-        num_samples: int,
-        seed: int,
-        batch_size: int,
-    ) -> list[np.ndarray]:
-        """As `over_draws`, for a function that is compiled once under `key`."""
-        x = np.asarray(x)
-        self._check_data(x)
-
-        def compiled(draws: int) -> Any:
-            return self._compiled((key, draws), in_chunks(chunk_fn, join, draws))
-
-        return over_draws(compiled, join, x, num_samples, seed, batch_size)
 
     def _draws(self, q: tfd.Distribution) -> tf.Tensor:
         """The draws that `q` carries, always `[S, B, *latent_shape]`."""

@@ -1,0 +1,72 @@
+"""Estimates from many draws: by XLA or without, in chunks or at once, they are the same."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfvae import VAE, layers
+from tfvae.models import execution
+from tfvae.models.execution import compiles_estimates
+
+X = np.random.default_rng(0).uniform(size=(6, 4)).astype("f")
+
+
+@keras.saving.register_keras_serializable("tests")
+class NotForXla(keras.layers.Layer):
+    """The identity, by way of strings."""
+
+    def call(self, x):
+        text = tf.strings.as_string(tf.stop_gradient(x), precision=9)
+        return tf.ensure_shape(tf.strings.to_number(text), x.shape)
+
+
+def vae(*decoder_layers):
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(4), layers.MultivariateNormalDiag(2)]
+    )
+    decoder = keras.Sequential(
+        [
+            keras.Input((2,)),
+            *decoder_layers,
+            keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal()),
+            layers.IndependentBernoulli((4,)),
+        ]
+    )
+    return VAE(encoder, decoder)
+
+
+@pytest.fixture
+def always_xla(monkeypatch):
+    monkeypatch.setattr(execution, "_ESTIMATE_WORTH_COMPILING", 0)
+    monkeypatch.setattr(execution, "_WORTH_COMPILING", 0)
+
+
+@pytest.mark.parametrize("num_samples", [1, 5000])
+@pytest.mark.parametrize("estimate", ["log_likelihood", "elbo"])
+def test_xla_changes_nothing(estimate, num_samples, request):
+    model = vae()
+    without = getattr(model, estimate)(X, num_samples, batch_size=4)
+    request.getfixturevalue("always_xla")
+    assert compiles_estimates(model, num_samples)
+    np.testing.assert_allclose(
+        getattr(model, estimate)(X, num_samples, batch_size=4), without, atol=1e-5
+    )
+    assert {compiled for (_, compiled) in model._compiled_functions} == {False, True}
+
+
+def test_what_xla_cannot_compile_is_estimated_without(always_xla):
+    np.testing.assert_allclose(
+        vae(NotForXla()).log_likelihood(X, 10), vae().log_likelihood(X, 10), atol=1e-5
+    )
+
+
+def test_few_draws_and_convolutions_are_not_worth_it():
+    dense = VAE.for_images((28, 28, 1), latent_dim=50, hidden=(200, 200))
+    conv = VAE.for_images((28, 28, 1), latent_dim=50, network="conv")
+    assert compiles_estimates(dense, 1000 * 5000)
+    assert not compiles_estimates(dense, 100 * 1000)
+    assert not compiles_estimates(conv, 1000 * 5000)
