@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfvae import VAE, layers
-from tfvae.models import blocks
+from tfvae.models import blocks, feeding
 
 X = np.random.default_rng(0).random((70, 4), np.float32).round()
 
@@ -265,3 +265,56 @@ def test_a_step_that_xla_cannot_compile_runs_without():
 def test_who_asks_for_xla_gets_its_error():
     with pytest.raises(blocks.NOT_COMPILED):
         unfit(jit_compile=True).fit(batches(), verbose=0)
+
+
+@pytest.mark.parametrize("steps", [5, 64])
+def test_arrays_come_in_blocks_and_change_nothing(steps, monkeypatch):
+    """Epochs of 23 batches of three and one of one example, in an order of their own."""
+    taken = []
+    take = blocks._Batches.stacks
+    monkeypatch.setattr(
+        blocks._Batches,
+        "stacks",
+        lambda self, most: taken.append(self.stacked) or take(self, most),
+    )
+    models = [model(jit_compile=True, steps_per_execution=steps) for _ in range(2)]
+    for vae in models:
+        keras.utils.set_random_seed(1)
+        vae.fit(X, batch_size=3, epochs=2, verbose=0)
+        assert int(vae.optimizer.iterations) == 48
+        monkeypatch.setattr(feeding, "fit_in_block", lambda *arguments: False)
+    number = 2 * -(-24 // steps)
+    assert taken == [True] * number + [False] * number
+    for a, b in zip(*(vae.get_weights() for vae in models), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_blocks_that_xla_cannot_compile_are_taken_apart():
+    vae, asked = unfit(), unfit(jit_compile=False)
+    with pytest.warns(UserWarning, match="XLA cannot compile this model's training step"):
+        vae.fit(X, batch_size=20, epochs=2, shuffle=False, verbose=0)
+    asked.fit(X, batch_size=20, epochs=2, shuffle=False, verbose=0)
+    assert int(vae.optimizer.iterations) == 8
+    for a, b in zip(vae.get_weights(), asked.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_weighted_arrays_in_blocks():
+    weight = np.float32(np.arange(70) % 3)
+    losses = [
+        model(jit_compile=jit, steps_per_execution=4)
+        .fit(X, sample_weight=weight, batch_size=16, shuffle=False, verbose=0)
+        .history["loss"]
+        for jit in (False, True)
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_single_batches_after_an_interrupted_block():
+    def stop(epoch, logs):
+        raise KeyboardInterrupt
+
+    vae = model(jit_compile=True, steps_per_execution=4)
+    with pytest.raises(KeyboardInterrupt):
+        vae.fit(X, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop)], verbose=0)
+    assert np.isfinite(vae.train_on_batch(X[:10])).all()

@@ -43,14 +43,69 @@ def array_batches(
         >>> [row.tolist() for _, row in batches.as_numpy_iterator()]
         [[0, 1], [2, 3], [4]]
     """
+    size = len(arrays[0])
+    starts = np.arange(0, size, batch_size)
+    batches = _passes(arrays, starts, np.minimum(starts + batch_size, size), shuffle)
+    return without_autotuning(batches.prefetch(batches_ahead(batch_size * _row_bytes(arrays))))
+
+
+def array_blocks(
+    arrays: tuple[Any, ...], batch_size: int, length: int, shuffle: bool = False
+) -> tf.data.Dataset:
+    """The batches of `array_batches` in blocks, for a program that takes many at once.
+
+    Args:
+        arrays: as for `array_batches`.
+        batch_size: as for `array_batches`.
+        length: batches in a block, at most. A smaller last batch is a block of its own.
+        shuffle: as for `array_batches`.
+
+    Returns:
+        A dataset of tuples of tensors `[at most length, batch_size, ...]`, of known cardinality.
+
+    Example:
+        >>> import numpy as np
+        >>> blocks = array_blocks((np.arange(7.0),), batch_size=2, length=2)
+        >>> [block.tolist() for block, in blocks.as_numpy_iterator()]
+        [[[0.0, 1.0], [2.0, 3.0]], [[4.0, 5.0]], [[6.0]]]
+    """
     import tensorflow as tf
 
     size = len(arrays[0])
-    number = -(-size // batch_size)
+    whole = size - size % batch_size
+    starts = np.append(np.arange(0, whole, length * batch_size), [whole] if whole < size else [])
+    ends = np.append(starts[1:], size)
+
+    def stacked(*parts: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        rows = tf.minimum(tf.shape(parts[0])[0], batch_size)
+        return tuple(tf.reshape(part, [-1, rows, *part.shape[1:]]) for part in parts)
+
+    return without_autotuning(_passes(arrays, starts, ends, shuffle).map(stacked).prefetch(1))
+
+
+def fit_in_block(arrays: tuple[Any, ...], batch_size: int, length: int) -> bool:
+    """Whether a block of so many batches is within what may be held ahead, 32 MiB.
+
+    Example:
+        >>> import numpy as np
+        >>> fit_in_block((np.zeros((9, 2**20), "float32"),), batch_size=4, length=2)
+        True
+        >>> fit_in_block((np.zeros((9, 2**20), "float32"),), batch_size=4, length=3)
+        False
+    """
+    return length * batch_size * _row_bytes(arrays) <= _AHEAD_BYTES
+
+
+def _passes(
+    arrays: tuple[Any, ...], starts: np.ndarray, ends: np.ndarray, shuffle: bool
+) -> tf.data.Dataset:
+    """The rows from each start to its end, in an order that every pass has of its own."""
+    import tensorflow as tf
+
+    size = len(arrays[0])
     order = np.random.default_rng(random.getrandbits(64))
     takers = [_taker(array) for array in arrays]
-
-    row_bytes = sum(math.prod(array.shape[1:]) * tf.as_dtype(array.dtype).size for array in arrays)
+    bounds = np.stack([starts, ends], axis=1).astype(np.int64)
 
     def one_pass(_: tf.Tensor) -> tf.data.Dataset:
         if shuffle:
@@ -59,19 +114,21 @@ def array_batches(
         else:
             rows = tf.range(size, dtype=tf.int64)
 
-        def gathered(start: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            taken = rows[start : start + batch_size]
+        def gathered(bound: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            taken = rows[bound[0] : bound[1]]
             return tuple(take(taken) for take in takers)
 
-        return tf.data.Dataset.range(0, size, batch_size).map(gathered)
+        return tf.data.Dataset.from_tensor_slices(bounds).map(gathered)
 
-    batches = (
-        tf.data.Dataset.range(1)
-        .flat_map(one_pass)
-        .apply(tf.data.experimental.assert_cardinality(number))
-        .prefetch(batches_ahead(batch_size * row_bytes))
-    )
-    return without_autotuning(batches)
+    number = tf.data.experimental.assert_cardinality(len(bounds))
+    return tf.data.Dataset.range(1).flat_map(one_pass).apply(number)
+
+
+def _row_bytes(arrays: tuple[Any, ...]) -> int:
+    """What one example of all arrays takes."""
+    import tensorflow as tf
+
+    return sum(math.prod(array.shape[1:]) * tf.as_dtype(array.dtype).size for array in arrays)
 
 
 def batches_ahead(batch_bytes: int) -> int:

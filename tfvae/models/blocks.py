@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import keras
@@ -28,12 +29,14 @@ class Block:
         steps: steps of the pass; `None` where only the data know.
         first: the step that the block begins with.
         done: steps that the last block took.
+        stacked: whether the data come in blocks, of `[steps, batch, ...]`.
     """
 
     def __init__(self) -> None:
         self.steps: int | None = None
         self.first = 0
         self.done = 0
+        self.stacked = False
 
     def length(self, most: int) -> int:
         """Steps of the block that begins now, of `most` at most."""
@@ -97,7 +100,7 @@ def block_function(
     one_step = _on_replicas(model, step)
     if model.run_eagerly:
         run = _one_by_one(one_step)
-    elif model.jit_compile and model.distribute_strategy.num_replicas_in_sync == 1:
+    elif is_one_program(model):
         run = _in_one_program(one_step, model.steps_per_execution)
     else:
         compiled = tf.function(
@@ -109,7 +112,7 @@ def block_function(
 
     def function(iterator: Any) -> dict[str, tf.Tensor]:
         nonlocal run, on_trial
-        batches = _Batches(iterator, block.length(model.steps_per_execution))
+        batches = _Batches(iterator, block.length(model.steps_per_execution), block.stacked)
         try:
             logs = run(batches)
         except NOT_COMPILED as error:
@@ -127,19 +130,27 @@ def block_function(
     return function
 
 
+def is_one_program(model: keras.Model) -> bool:
+    """Whether a block of steps of this model is one program of XLA's."""
+    alone = model.distribute_strategy.num_replicas_in_sync == 1
+    return bool(model.jit_compile) and alone and not model.run_eagerly
+
+
 class _Batches:
     """The batches of a block: those that were taken from the iterator, and how many were used.
 
     Args:
         iterator: what Keras iterates over.
         length: batches of the block at most.
+        stacked: whether what the iterator gives are several batches, `[n, batch, ...]`.
     """
 
-    def __init__(self, iterator: Any, length: int) -> None:
+    def __init__(self, iterator: Any, length: int, stacked: bool = False) -> None:
         self.iterator = iterator
         self.length = length
+        self.stacked = stacked
         self.done = 0
-        self._taken: list[Any] | None = None
+        self._taken: list[Any] = []
 
     def take(self) -> list[Any]:
         """All batches of the block; the same ones if asked again.
@@ -147,13 +158,59 @@ class _Batches:
         Raises:
             StopIteration: if there are none.
         """
-        if self._taken is None:
-            self._taken = [
-                _without_optionals(batch) for batch in itertools.islice(self.iterator, self.length)
-            ]
+        elements = self._take_elements()
+        if not self.stacked:
+            return elements
+        return [
+            _each(itemgetter(number), element)
+            for element in elements
+            for number in range(_steps(element))
+        ]
+
+    def stacks(self, most: int) -> list[tuple[Any, int]]:
+        """The same, in stacks `[most, batch, ...]` of one shape, and how many each one has.
+
+        The rest of a stack is filled with its last batch.
+        """
+        elements = self._take_elements()
+        if self.stacked:
+            return [(_filled(element, most), _steps(element)) for element in elements]
+        groups = [list(alike) for _, alike in itertools.groupby(elements, _shapes)]
+        return [
+            (_each(_stack, *group, *group[-1:] * (most - len(group))), len(group))
+            for group in groups
+        ]
+
+    def _take_elements(self) -> list[Any]:
+        left = 0 if self._taken else self.length
+        while left > 0 and (element := next(self.iterator, None)) is not None:
+            self._taken.append(_without_optionals(element))
+            left -= _steps(element) if self.stacked else 1
         if not self._taken:
             raise StopIteration
         return self._taken
+
+
+def _each(function: Callable[..., Any], *batches: Any) -> Any:
+    """The function of each part of batches; what was not given stays `None`."""
+    return tf.nest.map_structure(
+        lambda *parts: None if parts[0] is None else function(*parts), *batches
+    )
+
+
+def _stack(*parts: tf.Tensor) -> tf.Tensor:
+    return tf.stack(parts)
+
+
+def _filled(stack: Any, most: int) -> Any:
+    missing = most - _steps(stack)
+    if not missing:
+        return stack
+    return _each(lambda part: tf.concat([part, tf.repeat(part[-1:], missing, 0)], 0), stack)
+
+
+def _steps(stack: Any) -> int:
+    return int(tf.nest.flatten(stack)[0].shape[0])
 
 
 def _without_optionals(batch: Any) -> Any:
@@ -214,7 +271,7 @@ def _in_a_loop(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Tensor]]
     one_by_one = _one_by_one(one_step)
 
     def run(batches: _Batches) -> dict[str, tf.Tensor]:
-        if not isinstance(batches.iterator, tf.data.Iterator):
+        if batches.stacked or not isinstance(batches.iterator, tf.data.Iterator):
             return one_by_one(batches)
         # Outside the compiled function: at the end of the data nothing of a step runs, counters
         # included. An `Optional` keeps the size of the last batch out of its type.
@@ -242,9 +299,7 @@ def _in_one_program(one_step: Callable, most: int) -> Callable[[_Batches], dict[
 
     def several(stacked: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
         def batch_of(number: tf.Tensor) -> Any:
-            return tf.nest.map_structure(
-                lambda part: None if part is None else part[number], stacked
-            )
+            return _each(itemgetter(number), stacked)
 
         # Traced once; its outputs say what the loop carries.
         step = tf.function(one_step, autograph=False)
@@ -260,15 +315,9 @@ def _in_one_program(one_step: Callable, most: int) -> Callable[[_Batches], dict[
     several = tf.function(several, jit_compile=True, reduce_retracing=True, autograph=False)
 
     def run(batches: _Batches) -> dict[str, tf.Tensor]:
-        taken = batches.take()
-        for _, alike in itertools.groupby(taken, _shapes):
-            group = list(alike)
-            filled = group + group[-1:] * (most - len(group))
-            stacked = tf.nest.map_structure(
-                lambda *parts: None if parts[0] is None else tf.stack(parts), *filled
-            )
-            logs = several(stacked, tf.constant(len(group)))
-            batches.done += len(group)
+        for stack, number in batches.stacks(most):
+            logs = several(stack, tf.constant(number))
+            batches.done += number
         return logs
 
     return run

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae.data import array_batches
+from tfvae.data.array_batches import array_batches, array_blocks, fit_in_block
 from tfvae.layers.scheduled_weight import scheduled_weights
 
 # Keras' own, where an array comes without one.
@@ -29,11 +29,24 @@ def as_dataset(
         batch_size: 32 if `None`.
         shuffle: whether every pass has an order of its own.
     """
-    arrays: tuple[Any, ...] = (x,)
-    if sample_weight is not None:
-        sample_weight = np.asarray(sample_weight)
-        arrays = (x, sample_weight, sample_weight)
-    return array_batches(arrays, batch_size or BATCH_SIZE, shuffle)
+    return array_batches(_with_weight(x, sample_weight), batch_size or BATCH_SIZE, shuffle)
+
+
+def as_blocks(
+    x: Any, sample_weight: Any, batch_size: int | None, shuffle: bool, length: int
+) -> tf.data.Dataset | None:
+    """The batches of `as_dataset`, so many at once; `None` if that is too much to hold."""
+    arrays, size = _with_weight(x, sample_weight), batch_size or BATCH_SIZE
+    if not fit_in_block(arrays, size, length):
+        return None
+    return array_blocks(arrays, size, length, shuffle)
+
+
+def _with_weight(x: Any, sample_weight: Any) -> tuple[Any, ...]:
+    if sample_weight is None:
+        return (x,)
+    sample_weight = np.asarray(sample_weight)
+    return (x, sample_weight, sample_weight)
 
 
 def split_off(part: float, *arrays: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -19,11 +19,18 @@ from tensorflow_probability import distributions as tfd
 
 from tfvae.data import check_images
 from tfvae.distributions import float_dtype
-from tfvae.models.blocks import Block, BlockCallbacks, all_before_any, block_function
+from tfvae.models.blocks import (
+    Block,
+    BlockCallbacks,
+    all_before_any,
+    block_function,
+    is_one_program,
+)
 from tfvae.models.execution import AUTO, Execution, choose_execution
 from tfvae.models.feeding import (
     ARRAYS,
     BATCH_SIZE,
+    as_blocks,
     as_dataset,
     split_off,
     steps_of_epoch,
@@ -197,46 +204,67 @@ class TrainedOnExamples(keras.Model):
                     validation_split, x, sample_weight
                 )
                 validation_data = (held_out, None, weight)
-            x = as_dataset(x, sample_weight, batch_size, shuffle)
-            y = sample_weight = None
-            if kwargs.get("steps_per_epoch") is None:
-                # One iterator for all epochs, which is ready for the next where one ends.
-                kwargs["steps_per_epoch"] = steps_of_epoch(x)
-                x = x.repeat()
         else:
             kwargs.update(batch_size=batch_size, validation_split=validation_split)
         size = kwargs.pop("validation_batch_size", None) or batch_size
-        steps = steps_of_epoch(x, batch_size, kwargs.get("steps_per_epoch"))
+        given = kwargs.get("steps_per_epoch")
+        steps = steps_of_epoch(x, batch_size, given)
         if steps is not None:
             left = max(0, epochs - kwargs.get("initial_epoch", 0))
             warn_of_long_schedules(self, steps * left)
         self._prepare(shape, steps, callbacks)
         self._training_block.steps = steps
-        history = super().fit(
-            x,
-            _target(y, sample_weight),
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=BlockCallbacks(
-                self._training_block,
-                self._evaluation_block,
-                callbacks,
-                add_history=True,
-                add_progbar=verbose != 0,
-                verbose=verbose,
+        if isinstance(x, ARRAYS):
+            arrays = x, sample_weight, batch_size, shuffle
+            in_blocks = self._blocks_of(*arrays) if given is None else None
+            self._training_block.stacked = in_blocks is not None
+            x = as_dataset(*arrays) if in_blocks is None else in_blocks
+            y = sample_weight = None
+            if given is None:
+                # One iterator for all epochs, which is ready for the next where one ends.
+                kwargs["steps_per_epoch"] = steps
+                x = x.repeat()
+        try:
+            history = super().fit(
+                x,
+                _target(y, sample_weight),
                 epochs=epochs,
-                steps=steps,
-                model=self,
-            ),
-            validation_data=self._as_validation(validation_data, size),
-            # A dataset has an order; Keras warns that it will not give it another.
-            shuffle=shuffle and not isinstance(x, tf.data.Dataset),
-            sample_weight=sample_weight,
-            **kwargs,
-        )
+                verbose=verbose,
+                callbacks=BlockCallbacks(
+                    self._training_block,
+                    self._evaluation_block,
+                    callbacks,
+                    add_history=True,
+                    add_progbar=verbose != 0,
+                    verbose=verbose,
+                    epochs=epochs,
+                    steps=steps,
+                    model=self,
+                ),
+                validation_data=self._as_validation(validation_data, size),
+                # A dataset has an order; Keras warns that it will not give it another.
+                shuffle=shuffle and not isinstance(x, tf.data.Dataset),
+                sample_weight=sample_weight,
+                **kwargs,
+            )
+        finally:
+            self._training_block.stacked = False
         if steps is None:
             warn_of_long_schedules(self, 0)
         return history
+
+    def _blocks_of(
+        self, x: Any, sample_weight: Any, batch_size: int | None, shuffle: bool
+    ) -> tf.data.Dataset | None:
+        """Arrays in blocks, where a block is one program; `None` where single batches are better.
+
+        Keras looks at the first element to build what is not built.
+        """
+        metrics = self._compile_metrics
+        built = all(layer.built for layer in self._flatten_layers())
+        if not is_one_program(self) or not built or (metrics is not None and not metrics.built):
+            return None
+        return as_blocks(x, sample_weight, batch_size, shuffle, self.steps_per_execution)
 
     def _as_validation(self, data: Any, batch_size: int | None) -> Any:
         """Checked, and arrays as a dataset, which Keras iterates after every epoch."""

@@ -188,6 +188,8 @@ class VAE(LatentVariableModel):
         self.prior.attach(self.encoder, self.data_shape)
         if self.regularizer is None:
             self.regularizer = KLDivergenceRegularizer(self.prior, weight=self.beta)
+        if not self.regularizer.built:
+            self.regularizer.build((None, *latent))
 
     def call(self, x: Any, training: bool | None = None) -> tfd.Distribution:
         """Returns p(x|z) for a draw `z` of q(z|x), the first where the layer takes several."""

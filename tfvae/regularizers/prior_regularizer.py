@@ -26,6 +26,10 @@ class PriorRegularizer(LatentRegularizer):
         super().__init__(**kwargs)
         self.divergence = KLDivergenceRegularizer(prior)
 
+    def build(self, input_shape: Any = None) -> None:
+        self.divergence.build(input_shape)
+        super().build(input_shape)
+
     @property
     def prior(self) -> Any:
         """The prior as it was given."""
