@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfvae import VAE, layers, metrics, priors, regularizers
+from tfvae import VAE, Autoencoder, layers, metrics, priors, regularizers
 from tfvae.callbacks import HistoryCSV, LatentDiagnostics, read_history
 
 NAMES = {"rate", "distortion", "active_units", "mutual_information", "marginal_kl"}
@@ -181,7 +181,7 @@ def test_a_collapsed_posterior_is_warned_of_once(idle):
     watch = LatentDiagnostics(X)
     _, found, before_the_end = by_hand(idle, watch, [True] * 5)
     assert (len(found), before_the_end) == (1, 1)
-    assert found[0].startswith("The posterior has collapsed: 0 of 2 latent dimensions are active")
+    assert found[0].startswith("The posterior has collapsed: 0 of 2 latent dimensions vary by more")
     assert by_hand(idle, watch, [True] * 5)[1] == []
 
 
@@ -215,7 +215,23 @@ def test_a_name_that_is_taken_needs_a_prefix():
     assert set(logs[0]) == {"loss"} | {f"latent_{name}" for name in NAMES}
 
 
+def test_codes_that_are_small_by_design_have_a_smaller_threshold(idle):
+    watch = LatentDiagnostics(X, threshold=1e9)
+    _, found, _ = by_hand(idle, watch, [False] * 3)
+    assert found[0].startswith("Few dimensions are active: 0 of 2")
+    assert by_hand(idle, LatentDiagnostics(X, threshold=1e-9), [False] * 3)[1] == []
+
+
+def test_what_has_no_posterior_is_refused_before_the_training():
+    ae = Autoencoder.for_images((3,), latent_dim=2, hidden=(4,), likelihood="normal")
+    ae.compile()
+    with pytest.raises(TypeError, match="posterior"):
+        ae.fit(X, callbacks=[LatentDiagnostics(X)], verbose=0)
+
+
 def test_arguments_out_of_range_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"two examples or more.*Received: <_Tensor"):
+        LatentDiagnostics(tf.data.Dataset.from_tensor_slices(X))
     with pytest.raises(ValueError, match=r"two examples or more.*Received: shape \(1, 3\)"):
         LatentDiagnostics(X[:1])
     with pytest.raises(ValueError, match="`every` must be at least 1"):

@@ -249,11 +249,13 @@ def test_a_compiled_metric_would_not_see_the_posterior():
 def test_advice_names_what_is_there():
     zeros = np.zeros(4)
     text = metrics.advice(metrics.Diagnostics(0.01, 5.0, 0.0, zeros, zeros, 0.01, 10))
-    assert text.startswith("The posterior has collapsed: 0 of 4 latent dimensions are active")
+    assert text.startswith("The posterior has collapsed: 0 of 4 latent dimensions vary by more")
     for name in ("schedules.LinearWarmup", "schedules.Cyclical"):
         assert f"tfvae.{name}" in text
     for name in ("FreeBits", "Capacity"):
         assert f"tfvae.regularizers.{name}" in text
     busy = metrics.Diagnostics(3.0, 5.0, 2.0, np.array([0.9, 0.0]), None, 0.01, 10)
     assert metrics.advice(busy) is None
-    assert "at least 2 expected" in metrics.advice(busy, min_active_units=2)
+    few = metrics.advice(busy, min_active_units=2)
+    assert few.startswith("Few dimensions are active: 1 of 2")
+    assert "at least 2 expected" in few

@@ -20,6 +20,8 @@ import tensorflow as tf
 from tfvae.data.checks import check_integer
 from tfvae.metrics.collapse import advice
 from tfvae.metrics.diagnostics import SCALARS, Diagnostics, diagnose
+from tfvae.metrics.dimensions import THRESHOLD
+from tfvae.metrics.posteriors import require_posterior
 from tfvae.saving import load_checkpoint, save_checkpoint, write_atomically
 
 
@@ -177,6 +179,8 @@ class LatentDiagnostics(keras.callbacks.Callback):
         log_dir: where TensorBoard finds the same scalars, as `latent/rate`, and a histogram of the
             dimensions' divergences, `latent/kl_per_dimension`, by epoch; nowhere if `None`.
         min_active_units: the fewest active dimensions that are no collapse.
+        threshold: the activity above which a dimension is active; codes that are small by design,
+            such as those on a sphere, want a smaller one.
         patience: number of measurements in a row that must find a collapse before the warning. A
             training whose last measurement finds one is warned of at its end.
         prefix: goes before the names in the logs, where a name is taken.
@@ -187,7 +191,8 @@ class LatentDiagnostics(keras.callbacks.Callback):
         latest: the last measurement, a `tfvae.metrics.Diagnostics`; `None` before the first.
 
     Raises:
-        TypeError: if a number is no integer.
+        TypeError: if a number is no integer, or, when the training begins, if the model has no
+            posterior.
         ValueError: if there are fewer than two examples, if a number is below 1, or, when the
             training begins, if the model logs something else under one of the names.
         ImportError: if `log_dir` is given and the package `tensorboard` is not there.
@@ -216,6 +221,7 @@ class LatentDiagnostics(keras.callbacks.Callback):
         max_examples: int = 1000,
         log_dir: str | Path | None = None,
         min_active_units: int = 1,
+        threshold: float = THRESHOLD,
         patience: int = 3,
         prefix: str = "",
         seed: int = 0,
@@ -224,12 +230,13 @@ class LatentDiagnostics(keras.callbacks.Callback):
         super().__init__()
         self.every = check_integer(every, "every", 1)
         self.num_samples = check_integer(num_samples, "num_samples", 1)
-        self.x = np.asarray(x)[: check_integer(max_examples, "max_examples", 2)]
-        if self.x.ndim < 2 or len(self.x) < 2:
+        max_examples = check_integer(max_examples, "max_examples", 2)
+        if not isinstance(x, (np.ndarray, tf.Tensor)) or len(x.shape) < 2 or len(x) < 2:
             raise ValueError(
                 "`x` must be an array of two examples or more, [N, *data_shape]. "
-                f"Received: shape {np.shape(x)}"
+                f"Received: {f'shape {tuple(x.shape)}' if hasattr(x, 'shape') else repr(x)}"
             )
+        self.x = np.asarray(x[:max_examples])
         if log_dir is not None and importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
                 "Summaries are written by the package `tensorboard`: install it, or leave "
@@ -237,6 +244,7 @@ class LatentDiagnostics(keras.callbacks.Callback):
             )
         self.log_dir = log_dir
         self.min_active_units = check_integer(min_active_units, "min_active_units", 0)
+        self.threshold = threshold
         self.patience = check_integer(patience, "patience", 1)
         self.prefix = prefix
         self.seed = seed
@@ -248,6 +256,7 @@ class LatentDiagnostics(keras.callbacks.Callback):
         self._warned = False
 
     def on_train_begin(self, logs: Any = None) -> None:
+        require_posterior(self.model)
         taken = {metric.name for metric in self.model.metrics}
         if clash := sorted(taken & {self.prefix + name for name in SCALARS}):
             raise ValueError(
@@ -261,7 +270,7 @@ class LatentDiagnostics(keras.callbacks.Callback):
         if (epoch + 1) % self.every:
             return
         self.latest = diagnose(
-            self.model, self.x, self.num_samples, seed=self.seed, batch_size=self.batch_size
+            self.model, self.x, self.num_samples, self.threshold, self.seed, self.batch_size
         )
         if logs is not None:
             logs.update(

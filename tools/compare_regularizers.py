@@ -132,7 +132,7 @@ def draw(models: dict[str, VAE], test: np.ndarray, truth: dict[str, Any], path: 
     """A block of traversals for each model, two beside each other."""
     size = test.shape[1]
     rows = -(-len(models) // 2)
-    figure, axes = plt.subplots(rows, 2, figsize=(2 * (STEPS + 2.2) * 0.72, rows * 5), dpi=100)
+    figure, axes = plt.subplots(rows, 2, figsize=(2 * (STEPS + 2.2) * 0.72, rows * 5), dpi=75)
     for axis, (label, vae) in zip(axes.flat, models.items(), strict=False):
         codes = encode_means(vae, test)
         shown = most_active_dimensions(vae, test, SHOWN_DIMENSIONS)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfvae.distributions.bernoulli import Bernoulli
+from tfvae.distributions.bernoulli import Bernoulli, _log1p
 
 LOGITS = np.float32([-80, -9, -0.5, 0, 0.5, 9, 80])
 
@@ -24,6 +24,11 @@ def test_log_probability_and_gradient(x):
     # The difference of two numbers of the size of the logit.
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-6, atol=1e-5)
     np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
+
+
+def test_the_logarithm_is_as_good_as_float32():
+    x = np.float32(np.concatenate([np.linspace(0, 1, 10_001), np.logspace(-30, 0, 1000)]))
+    np.testing.assert_allclose(_log1p(tf.constant(x)), np.log1p(np.float64(x)), rtol=5e-7)
 
 
 def test_extreme_logits_stay_finite():

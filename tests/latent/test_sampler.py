@@ -84,8 +84,9 @@ def test_the_density_is_near_the_aggregate_posterior(sampler, aggregate):
     error = excess.std(ddof=1) / np.sqrt(len(z))
     # KL(aggregate || fitted) by 4,000 draws, seed 2: not negative within four standard errors, and
     # small. Five free parameters of 2,000 codes cost 5 / 4,000 on average, more of them more; that
-    # of two stages is the gap of its bound too.
-    assert -4 * error < excess.mean() < 0.02 + 4 * error
+    # of two stages is the gap of its bound too, and an error of its 100 draws that all codes share.
+    shared = 0.01 if sampler.kind == "two_stage" else 0.0
+    assert -4 * error - shared < excess.mean() < 0.02 + 4 * error
     assert error < 0.005
 
 
@@ -213,6 +214,15 @@ def test_a_seed_makes_the_same_sampler_and_leaves_the_generators_alone(vae, x, k
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).min() > 0
     assert np.random.random() == expected
+
+
+def test_under_mixed_precision_a_flow_is_fitted_in_float32(vae, x):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        sampler = latent.fit_sampler(vae, x[:200], "flow", seed=1, epochs=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert np.isfinite(sampler.log_prob(draw_codes(vae, x[:5]))).all()
 
 
 # ---- errors -----------------------------------------------------------------------------------

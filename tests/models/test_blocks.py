@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfvae import VAE, layers
+from tfvae.data.array_batches import array_blocks
 from tfvae.models import blocks, feeding
 
 X = np.random.default_rng(0).random((70, 4), np.float32).round()
@@ -275,7 +276,7 @@ def test_arrays_come_in_blocks_and_change_nothing(steps, monkeypatch):
     monkeypatch.setattr(
         blocks._Batches,
         "stacks",
-        lambda self, most: taken.append(self.stacked) or take(self, most),
+        lambda self: taken.append(self.stacked) or take(self),
     )
     models = [model(jit_compile=True, steps_per_execution=steps) for _ in range(2)]
     for vae in models:
@@ -299,7 +300,11 @@ def test_blocks_that_xla_cannot_compile_are_taken_apart():
         np.testing.assert_array_equal(a, b)
 
 
-def test_weighted_arrays_in_blocks():
+def test_weighted_arrays_in_blocks(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        feeding, "array_blocks", lambda *args: made.append(array_blocks(*args)) or made[-1]
+    )
     weight = np.float32(np.arange(70) % 3)
     losses = [
         model(jit_compile=jit, steps_per_execution=4)
@@ -308,6 +313,33 @@ def test_weighted_arrays_in_blocks():
         for jit in (False, True)
     ]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert len(made) == 1
+
+
+def test_a_later_training_may_have_longer_blocks():
+    vae = model(jit_compile=True)
+    for rows, steps in ((X[:30], 3), (X, 10), (X[:10], 11)):
+        vae.fit(rows, batch_size=10, verbose=0)
+        assert int(vae.optimizer.iterations) == steps
+
+
+@pytest.mark.parametrize("ask", ["evaluate", "predict", "train_on_batch"])
+def test_a_callback_may_ask_in_between(ask):
+    """However many steps the model would take for the answer."""
+    vae = model(jit_compile=True)
+    data = X[:16] if ask == "train_on_batch" else X
+    extra = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: getattr(vae, ask)(data))
+    vae.fit(X, batch_size=2, epochs=2, callbacks=[extra], verbose=0)
+    assert int(vae.optimizer.iterations) == 2 * (35 + (ask == "train_on_batch"))
+
+
+def test_an_error_of_the_data_is_none_of_xlas():
+    def broken(x):
+        return tf.debugging.check_numerics(x / 0, "a bad picture")
+
+    vae = unfit()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a bad picture"):
+        vae.fit(batches().take(0).concatenate(batches().map(broken)), verbose=0)
 
 
 def test_single_batches_after_an_interrupted_block():

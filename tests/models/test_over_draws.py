@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfvae import VAE, layers
-from tfvae.models import execution
+from tfvae.models import execution, over_draws
 from tfvae.models.execution import compiles_estimates
 
 X = np.random.default_rng(0).uniform(size=(6, 4)).astype("f")
@@ -47,10 +47,11 @@ def always_xla(monkeypatch):
 
 @pytest.mark.parametrize("num_samples", [1, 5000])
 @pytest.mark.parametrize("estimate", ["log_likelihood", "elbo"])
-def test_xla_changes_nothing(estimate, num_samples, request):
+def test_xla_changes_nothing(estimate, num_samples, request, monkeypatch):
     model = vae()
     without = getattr(model, estimate)(X, num_samples, batch_size=4)
     request.getfixturevalue("always_xla")
+    monkeypatch.setattr(over_draws, "NOT_COMPILED", ())
     assert compiles_estimates(model, num_samples)
     np.testing.assert_allclose(
         getattr(model, estimate)(X, num_samples, batch_size=4), without, atol=1e-5
@@ -59,9 +60,25 @@ def test_xla_changes_nothing(estimate, num_samples, request):
 
 
 def test_what_xla_cannot_compile_is_estimated_without(always_xla):
-    np.testing.assert_allclose(
-        vae(NotForXla()).log_likelihood(X, 10), vae().log_likelihood(X, 10), atol=1e-5
+    model = vae(NotForXla())
+    expected = vae().log_likelihood(X, 10)
+    np.testing.assert_allclose(model.log_likelihood(X, 10), expected, atol=1e-5)
+    assert not compiles_estimates(model, 10)  # and is not tried again
+
+
+def test_who_says_no_to_xla_gets_none(always_xla):
+    model = vae()
+    model.compile(jit_compile=False)
+    assert not compiles_estimates(model, 10)
+
+
+def test_draws_that_xla_makes_otherwise_are_made_without(always_xla):
+    encoder = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(5), layers.MultivariateNormalTriL(2)]
     )
+    model = VAE(encoder, vae().decoder)
+    model.log_likelihood(X, 10)
+    assert {compiled for (_, compiled) in model._compiled_functions} == {False}
 
 
 def test_few_draws_and_convolutions_are_not_worth_it():

@@ -41,6 +41,17 @@ def vae_with(prior, posterior=None, draws=1, **options):
     return VAE(keras.Sequential(encoder), keras.Sequential(decoder), prior=prior, **options)
 
 
+def test_a_second_model_of_one_encoder_keeps_the_pseudo_inputs():
+    first = attached_vamp()
+    first.prior.pseudo_inputs.assign_add(tf.ones((3, D)))
+    kept = first.prior.pseudo_inputs.numpy()
+    second = VAE(first.encoder, first.decoder, prior=first.prior)
+    np.testing.assert_array_equal(second.prior.pseudo_inputs, kept)
+    assert len(second.prior.weights) == 1
+    with pytest.raises(ValueError, match="make another one for another encoder"):
+        vae_with(first.prior)
+
+
 def attached_vamp(**options):
     """A VampPrior of three components and the model that it is part of."""
     rng = np.random.default_rng(2)
@@ -289,8 +300,8 @@ WRONG = {
         lambda: vae_with(priors.VampPrior(L, 3), layers.MultivariateNormalTriL(L)).prior.draw(
             random.seeds(0, 1)
         ),
-        ValueError,
-        "distribution of independent dimensions",
+        NotImplementedError,
+        "posteriors of independent normal elements",
     ),
     "another kind": (
         lambda: priors.NormalizingFlow(2, "radial"),

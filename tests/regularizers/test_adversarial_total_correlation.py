@@ -40,6 +40,17 @@ def logits(regularizer, z):
     return (z @ np.float64(last.kernel) + np.float64(last.bias))[..., 0]
 
 
+def test_codes_are_not_rounded_for_the_discriminator():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        regularizer, z = cost(), tf.constant(RNG.normal(size=(1, B, D)).astype("f"))
+        seen = [regularizer._logits(z, trained=trained) for trained in (True, False)]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(seen[0], seen[1], rtol=1e-6)
+    np.testing.assert_allclose(seen[0], logits(regularizer, np.float64(z)), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("draws", [1, 3])
 def test_the_terms_and_the_cost_are_the_formulas(draws):
     regularizer = cost(2.0)

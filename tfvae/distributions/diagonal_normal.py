@@ -20,6 +20,8 @@ from tfvae.random import box_muller
 class MultivariateNormalDiag(tfd.MultivariateNormalDiag):
     """`tfd.MultivariateNormalDiag`; a seed means one draw, up to rounding, compiled or not.
 
+    The noise has the precision of float32, whatever the parameters have, and is at most 5.77.
+
     Args:
         loc: mean, `[..., d]`.
         scale_diag: standard deviations, `[..., d]`.
@@ -35,18 +37,21 @@ class MultivariateNormalDiag(tfd.MultivariateNormalDiag):
 
     def _call_sample_n(self, sample_shape: Any, seed: Any, **kwargs: Any) -> tf.Tensor:
         # Here, and not in `_sample_n`, as TFP's transformed distributions have it.
-        size = self.event_shape_tensor()[0]
+        size = self.event_shape[0]
+        size = self.event_shape_tensor()[0] if size is None else size
         batch = tf.concat(
             [tf.reshape(tf.cast(sample_shape, tf.int32), [-1]), self.batch_shape_tensor()], axis=0
         )
+        # In rows: TensorFlow loses a node of a draw in a loop where the shape of the words is made
+        # of the pieces ("Incomplete graph", TensorFlow 2.21).
         words = tf.random.stateless_uniform(
-            tf.concat([[2], batch, [(size + 1) // 2]], axis=0),
+            tf.stack([2, tf.reduce_prod(batch), (size + 1) // 2]),
             tfp.random.sanitize_seed(seed),
             minval=None,
             maxval=None,
             dtype=tf.uint32,
             alg="philox",
         )
-        halves = tf.concat(box_muller(words[0], words[1]), axis=-1)
-        noise = tf.cast(halves[..., :size], self.dtype)
-        return self.mean() + self.scale.diag_part() * noise
+        rows = tf.concat(box_muller(*tf.unstack(words)), axis=-1)[:, :size]
+        noise = tf.reshape(rows, tf.concat([batch, [size]], axis=0))
+        return self.mean() + self.scale.diag_part() * tf.cast(noise, self.dtype)

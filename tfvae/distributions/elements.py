@@ -35,3 +35,11 @@ def elements(distribution: tfd.Distribution) -> tfd.Distribution:
         "as `tfvae.layers.MultivariateNormalDiag` or `tfvae.priors.StandardNormal` make. "
         f"Received: {distribution!r}"
     )
+
+
+def elements_or_none(distribution: tfd.Distribution) -> tfd.Distribution | None:
+    """As `elements`; `None` where elements may depend on each other."""
+    try:
+        return elements(distribution)
+    except ValueError:
+        return None

@@ -14,6 +14,7 @@ import numpy as np
 from tensorflow_probability import distributions as tfd
 
 from tfvae.distributions import plain
+from tfvae.layers.seeded import unchanged_draws
 
 BATCH_SIZE = 256
 _DRAWS, _SEED = 256, (0, 0)
@@ -60,8 +61,9 @@ def draw_codes(
         z = plain(q).sample(seed=(seed, number)) if isinstance(q, tfd.Distribution) else q
         return _vectors(z, 1)
 
-    batches = enumerate(_batches(x, batch_size))
-    return np.concatenate([draw(number, batch) for number, batch in batches])
+    with unchanged_draws(model):
+        batches = enumerate(_batches(x, batch_size))
+        return np.concatenate([draw(number, batch) for number, batch in batches])
 
 
 def decode_means(model: Any, codes: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:

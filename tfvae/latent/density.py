@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvae import networks
+from tfvae.distributions import float_dtype
 from tfvae.layers.multivariate_normal import MultivariateNormalDiag
 from tfvae.layers.normal import IndependentNormal
 from tfvae.models.vae import VAE
@@ -39,7 +40,8 @@ class CodeDensity(keras.Model):
     """
 
     def __init__(self, prior: Prior, kind: str = "", fingerprint: str = "", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # A density has a density's precision, whatever Keras' policy is.
+        super().__init__(dtype=float_dtype(kwargs.pop("dtype", None)), **kwargs)
         self.prior = prior
         self.kind = kind
         self.fingerprint = fingerprint

@@ -11,7 +11,9 @@ LEAST_RATE = 0.1
 def advice(found: Diagnostics, min_active_units: int = 1) -> str | None:
     """Says that the posterior has collapsed, and what to try, or `None` if it has not.
 
-    It has collapsed if fewer dimensions are active than should be, or the rate is below 0.1 nats.
+    It has collapsed if the rate, or what of it is information on the data, is below 0.1 nats: the
+    decoder does without the code. Fewer active dimensions than should be are said too; where codes
+    are small, as on a sphere or under a narrow prior, the threshold of `diagnose` must be.
 
     Args:
         found: what `diagnose` returned.
@@ -32,10 +34,13 @@ def advice(found: Diagnostics, min_active_units: int = 1) -> str | None:
     """
     if found.active_units >= min_active_units and found.rate >= LEAST_RATE:
         return None
+    # Codes may cost something and yet be the same for all data.
+    idle = min(found.rate, found.mutual_information) < LEAST_RATE
+    what = "The posterior has collapsed" if idle else "Few dimensions are active"
     return (
-        f"The posterior has collapsed: {found.active_units} of {len(found.activity)} latent "
-        f"dimensions are active and the rate is {found.rate:.3g} nats an example, so that the "
-        "decoder does without the code. Try, one at a time: a divergence that comes in slowly, "
+        f"{what}: {found.active_units} of {len(found.activity)} latent dimensions vary by more "
+        f"than {found.threshold:g}, and the rate is {found.rate:.3g} nats an example. "
+        "Try, one at a time: a divergence that comes in slowly, "
         "`VAE(beta=tfvae.schedules.LinearWarmup(num_steps))` or `tfvae.schedules.Cyclical`; its "
         "first nats free, `VAE(regularizer=tfvae.regularizers.FreeBits(prior, nats=0.1))`, or "
         "a given amount of it, `tfvae.regularizers.Capacity`; a `beta` below 1; a weaker decoder, "

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from tfvae.distributions import plain
 from tfvae.layers.seeded import unchanged_draws
@@ -98,6 +99,11 @@ def log_aggregate_posterior(
     """
     x, _ = as_batch(model, x)
     size = math.prod(model.latent_shape) * min(batch_size, len(x))
+    with unchanged_draws(model):
+        q = plain(model.encode(x[:1]))
+    if not isinstance(q, tfd.MultivariateNormalDiag):
+        # A flow may hold a matrix for each pair.
+        size *= math.prod(model.latent_shape)
     rows = max(1, min(len(z), _NUMBERS_AT_ONCE // size))
     number = -(-len(z) // rows)
     # The last chunk is filled up with codes that are there already.

@@ -60,7 +60,7 @@ class Autoencoder(LatentVariableModel):
             `keras.Variable`. Zero, as a number, leaves the term out.
         decoder_penalty: `"l2"`, `"gradient"` or `None`. The gradient's is estimated without bias,
             see `tfvae.models.decoder_penalties`.
-        decoder_weight: lambda, as `code_weight`.
+        decoder_weight: lambda, as `code_weight`; zero does not leave the penalty out.
         seed: fixes the directions that the gradient is measured in; taken from Python's generator
             if `None`.
         **kwargs: `name`, `dtype`.
@@ -191,7 +191,8 @@ class Autoencoder(LatentVariableModel):
         """
         raise TypeError(
             "An autoencoder cannot generate: nothing says which codes are likely, so there is no "
-            "p(z) to draw from. Train a `tfvae.VAE` on the same networks instead. "
+            "p(z) to draw from. Fit one to its codes with `tfvae.latent.fit_sampler`, or train a "
+            "`tfvae.VAE` on the same networks. "
             f"Received: sample(n={n!r}, seed={seed!r})"
         )
 

@@ -9,6 +9,7 @@ was not the user's is taken back where it does not work.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import warnings
 from collections.abc import Callable
@@ -101,7 +102,7 @@ def block_function(
     if model.run_eagerly:
         run = _one_by_one(one_step)
     elif is_one_program(model):
-        run = _in_one_program(one_step, model.steps_per_execution)
+        run = _in_one_program(one_step)
     else:
         compiled = tf.function(
             one_step, jit_compile=model.jit_compile, reduce_retracing=True, autograph=False
@@ -112,7 +113,13 @@ def block_function(
 
     def function(iterator: Any) -> dict[str, tf.Tensor]:
         nonlocal run, on_trial
-        batches = _Batches(iterator, block.length(model.steps_per_execution), block.stacked)
+        if inspect.isgenerator(iterator):  # the one batch of `train_on_batch`
+            batches = _Batches(iterator, 1, 1)
+        else:
+            most = model.steps_per_execution
+            batches = _Batches(iterator, block.length(most), most, block.stacked)
+        if on_trial:
+            batches.fetch()  # an error of the data is none of XLA's
         try:
             logs = run(batches)
         except NOT_COMPILED as error:
@@ -142,23 +149,35 @@ class _Batches:
     Args:
         iterator: what Keras iterates over.
         length: batches of the block at most.
+        most: batches of any block at most.
         stacked: whether what the iterator gives are several batches, `[n, batch, ...]`.
     """
 
-    def __init__(self, iterator: Any, length: int, stacked: bool = False) -> None:
+    def __init__(self, iterator: Any, length: int, most: int, stacked: bool = False) -> None:
         self.iterator = iterator
         self.length = length
+        self.most = most
         self.stacked = stacked
         self.done = 0
         self._taken: list[Any] = []
 
-    def take(self) -> list[Any]:
-        """All batches of the block; the same ones if asked again.
+    def fetch(self) -> list[Any]:
+        """What the iterator gives for the block; the same if asked again.
 
         Raises:
-            StopIteration: if there are none.
+            StopIteration: if that is nothing.
         """
-        elements = self._take_elements()
+        left = 0 if self._taken else self.length
+        while left > 0 and (element := next(self.iterator, None)) is not None:
+            self._taken.append(_without_optionals(element))
+            left -= _steps(element) if self.stacked else 1
+        if not self._taken:
+            raise StopIteration
+        return self._taken
+
+    def take(self) -> list[Any]:
+        """The batches of the block."""
+        elements = self.fetch()
         if not self.stacked:
             return elements
         return [
@@ -167,28 +186,19 @@ class _Batches:
             for number in range(_steps(element))
         ]
 
-    def stacks(self, most: int) -> list[tuple[Any, int]]:
-        """The same, in stacks `[most, batch, ...]` of one shape, and how many each one has.
+    def stacks(self) -> list[tuple[Any, int]]:
+        """The same in stacks `[most, batch, ...]`, and how many batches are in each.
 
         The rest of a stack is filled with its last batch.
         """
-        elements = self._take_elements()
+        elements = self.fetch()
         if self.stacked:
-            return [(_filled(element, most), _steps(element)) for element in elements]
+            return [(_filled(element, self.most), _steps(element)) for element in elements]
         groups = [list(alike) for _, alike in itertools.groupby(elements, _shapes)]
         return [
-            (_each(_stack, *group, *group[-1:] * (most - len(group))), len(group))
+            (_each(_stack, *group, *group[-1:] * (self.most - len(group))), len(group))
             for group in groups
         ]
-
-    def _take_elements(self) -> list[Any]:
-        left = 0 if self._taken else self.length
-        while left > 0 and (element := next(self.iterator, None)) is not None:
-            self._taken.append(_without_optionals(element))
-            left -= _steps(element) if self.stacked else 1
-        if not self._taken:
-            raise StopIteration
-        return self._taken
 
 
 def _each(function: Callable[..., Any], *batches: Any) -> Any:
@@ -285,16 +295,15 @@ def _in_a_loop(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Tensor]]
     return run
 
 
-def _in_one_program(one_step: Callable, most: int) -> Callable[[_Batches], dict[str, tf.Tensor]]:
+def _in_one_program(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Tensor]]:
     """Runs a block as one program of XLA's, a loop whose state stays where it is.
 
     A program for each step would allocate weights and moments anew, and copy them, at every step:
-    for a dense network of a million weights a quarter of its time.
+    for a dense network of a million weights a quarter of its time. A short block is filled up with
+    batches that are not looked at, so that one program serves all.
 
     Args:
         one_step: from a batch to logs.
-        most: batches of a block at most; a shorter one is filled up with batches that are not
-            looked at, so that one program serves all.
     """
 
     def several(stacked: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -315,7 +324,7 @@ def _in_one_program(one_step: Callable, most: int) -> Callable[[_Batches], dict[
     several = tf.function(several, jit_compile=True, reduce_retracing=True, autograph=False)
 
     def run(batches: _Batches) -> dict[str, tf.Tensor]:
-        for stack, number in batches.stacks(most):
+        for stack, number in batches.stacks():
             logs = several(stack, tf.constant(number))
             batches.done += number
         return logs

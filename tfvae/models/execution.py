@@ -97,9 +97,12 @@ def choose_execution(
 def compiles_estimates(model: keras.Model, draws: int) -> bool:
     """Whether XLA should compile an estimate from so many draws, of all examples together.
 
+    Not where the user said no, or XLA failed before.
     The likelihood of a draw costs as many elementary functions as the data have elements, beside
     the decoder's products about as much again; XLA halves that, after seconds of compiling.
     """
+    if model._asked["jit_compile"] is False or model._fell_back:
+        return False
     decoding = multiplications(model.decoder)
     return draws * decoding >= _ESTIMATE_WORTH_COMPILING and _choose_jit(model)[0]
 

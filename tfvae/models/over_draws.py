@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfvae.distributions import MultivariateNormalDiag, plain
+from tfvae.layers.seeded import unchanged_draws
 from tfvae.models.blocks import NOT_COMPILED
 from tfvae.models.execution import compiles_estimates
 
@@ -59,6 +61,7 @@ def estimate(
     Returns:
         An array `[N]` for each tensor.
     """
+    _check_draws(num_samples)
     x = np.asarray(x)
     model._check_data(x)
 
@@ -69,12 +72,29 @@ def estimate(
 
         return over_draws(compiled, join, x, num_samples, seed, batch_size)
 
-    if compiles_estimates(model, len(x) * num_samples):
+    if compiles_estimates(model, len(x) * num_samples) and _draws_alike(model, x):
         try:
             return estimated(jit_compile=True)
         except NOT_COMPILED as error:
+            model._fell_back = True
             _LOG.info("%s estimates without XLA, which cannot compile it: %s", model.name, error)
     return estimated(jit_compile=False)
+
+
+def _draws_alike(model: Any, x: np.ndarray) -> bool:
+    """Whether a seed means the same draws of the posterior with and without XLA."""
+    with unchanged_draws(model):
+        q = plain(model.encode(x[:1]))
+    return isinstance(q, MultivariateNormalDiag) or isinstance(
+        getattr(q, "distribution", None), MultivariateNormalDiag
+    )
+
+
+def _check_draws(num_samples: Any) -> None:
+    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
+        raise ValueError(
+            f"`num_samples` must be an integer of at least 1. Received: {num_samples!r}"
+        )
 
 
 def in_chunks(chunk_fn: Callable[..., Any], join: Join, draws: int) -> Callable[..., Any]:
@@ -137,10 +157,7 @@ def over_draws(
         ... )[0].tolist()
         [5000.0, 5000.0, 5000.0]
     """
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
-        raise ValueError(
-            f"`num_samples` must be an integer of at least 1. Received: {num_samples!r}"
-        )
+    _check_draws(num_samples)
     most = max(1, min(num_samples, _ROWS_AT_ONCE // min(batch_size, len(x))))
     # Chunks of one size, so that one program serves all but perhaps the last.
     count = -(-num_samples // most)

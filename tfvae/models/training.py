@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
@@ -312,35 +313,46 @@ class TrainedOnExamples(keras.Model):
         else:
             kwargs.update(batch_size=batch_size)
         number = steps_of_epoch(x, batch_size, steps)
-        if not isinstance(callbacks, BlockCallbacks):  # as they come from `fit`
-            self._prepare(shape, number, callbacks)
-            callbacks = BlockCallbacks(
-                self._training_block,
-                self._evaluation_block,
-                callbacks,
-                add_progbar=verbose != 0,
+        with self._steps_for_now():
+            if not isinstance(callbacks, BlockCallbacks):  # as they come from `fit`
+                self._prepare(shape, number, callbacks)
+                callbacks = BlockCallbacks(
+                    self._training_block,
+                    self._evaluation_block,
+                    callbacks,
+                    add_progbar=verbose != 0,
+                    verbose=verbose,
+                    epochs=1,
+                    steps=number,
+                    model=self,
+                )
+            self._evaluation_block.steps = number
+            return super().evaluate(
+                x,
+                _target(y, sample_weight),
                 verbose=verbose,
-                epochs=1,
-                steps=number,
-                model=self,
+                sample_weight=sample_weight,
+                steps=steps,
+                callbacks=callbacks,
+                **kwargs,
             )
-        self._evaluation_block.steps = number
-        return super().evaluate(
-            x,
-            _target(y, sample_weight),
-            verbose=verbose,
-            sample_weight=sample_weight,
-            steps=steps,
-            callbacks=callbacks,
-            **kwargs,
-        )
 
     def predict(self, x: Any, **kwargs: Any) -> Any:
         """As `keras.Model.predict`: what `p(x|z)` is as a tensor, batch by batch."""
-        if self.compiled and self._asked["steps_per_execution"] == AUTO:
-            # Keras unrolls the steps of a prediction, instead of looping.
-            self.steps_per_execution = 1
-        return super().predict(x, **kwargs)
+        with self._steps_for_now():
+            if self.compiled and self._asked["steps_per_execution"] == AUTO:
+                # Keras unrolls the steps of a prediction, instead of looping.
+                self.steps_per_execution = 1
+            return super().predict(x, **kwargs)
+
+    @contextmanager
+    def _steps_for_now(self) -> Iterator[None]:
+        """Afterwards an execution has its steps back: a `fit` whose callback asks goes on by it."""
+        steps = self.steps_per_execution
+        try:
+            yield
+        finally:
+            self.steps_per_execution = steps
 
     def _prepare(self, shape: tuple[int, ...] | None, steps: int | None, callbacks: Any) -> None:
         """Decides how to run batches of this shape; other functions are made where it matters."""

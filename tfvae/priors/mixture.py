@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfvae import random
 from tfvae.distributions import plain, positive_scale
-from tfvae.distributions.elements import elements
+from tfvae.distributions.elements import elements_or_none
 from tfvae.priors.base import Prior
 from tfvae.priors.normal import draw_standard_normal, independent_normal
 
@@ -201,10 +201,19 @@ class VampPrior(Prior):
                 f"`bounds` must be a lower and an upper one, or None. Received: {bounds!r}"
             )
         self.bounds = None if bounds is None else (float(bounds[0]), float(bounds[1]))
+        self.pseudo_inputs: Any = None
         self._encode: Any = None
 
     def attach(self, encoder: keras.layers.Layer, data_shape: tuple[int, ...]) -> None:
+        """Makes the pseudo-inputs, or keeps those of an earlier model of the same encoder."""
         shape = (self.num_components, *data_shape)
+        if self.pseudo_inputs is not None:
+            if self._encode.__defaults__[0] is not encoder:
+                raise ValueError(
+                    "A VampPrior is a mixture of the posteriors of one encoder: make another one "
+                    f"for another encoder. Received: {encoder!r} for {self!r}"
+                )
+            return
         initializer: Any = keras.initializers.RandomNormal(0.05, 0.01)
         if self.first_values is not None:
             if self.first_values.shape != shape:
@@ -221,8 +230,8 @@ class VampPrior(Prior):
             autocast=False,
             name="pseudo_inputs",
         )
-        # In a closure: the model owns the encoder, and the prior only calls it.
-        self._encode = lambda x: encoder(x, training=False)
+        # In a function: the model owns the encoder, and the prior only calls it.
+        self._encode = lambda x, encoder=encoder: encoder(x, training=False)
 
     def posteriors(self) -> tfd.Distribution:
         """The posteriors q(z|u_k), of batch shape `[K]`."""
@@ -238,11 +247,12 @@ class VampPrior(Prior):
         return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), self.posteriors())
 
     def draw(self, row_seeds: Any) -> tf.Tensor:
-        normals = elements(self.posteriors())
+        posteriors = self.posteriors()
+        normals = elements_or_none(posteriors)
         if not isinstance(normals, tfd.Normal):
             raise NotImplementedError(
-                "Draws from seeds are those of normal posteriors; of others take "
-                f"`prior().sample()`. Received: {normals!r}"
+                "Draws from seeds are those of posteriors of independent normal elements; of "
+                f"others take `prior().sample()`. Received: {posteriors!r}"
             )
         shares = tf.fill([self.num_components], 1.0 / self.num_components)
         return draw_mixture(row_seeds, shares, normals.mean(), normals.stddev())

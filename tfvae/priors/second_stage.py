@@ -11,14 +11,14 @@ from tensorflow_probability import distributions as tfd
 
 from tfvae import random
 from tfvae.distributions import plain
-from tfvae.distributions.elements import elements
+from tfvae.distributions.elements import elements_or_none
 from tfvae.priors.base import Prior
 from tfvae.priors.normal import draw_standard_normal, independent_normal
 
 # The stream of a seed with the noise of p(z|u); that of u is stream 0.
 _LIKELIHOOD = 1
-# Of the draws of q(u|z) that estimate a density: the same points always, so that it is a function.
-_SEED = (0, 0)
+# Of the noise behind a density: the same for every code, so that it is a function of the code.
+_SEED = 0
 
 
 @keras.saving.register_keras_serializable(package="tfvae")
@@ -30,13 +30,13 @@ class SecondStage(Prior):
 
         log p(z) ~ log (1/K) sum_k p(z|u_k) p(u_k) / q(u_k|z),   u_k ~ q(u|z),
 
-    in expectation a lower bound of it that rises with K, from noise that is always the same. It is
-    made for networks that are trained already, `tfvae.latent.fit_sampler` does so, and is therefore
-    not trainable unless it is told so.
+    in expectation a lower bound of it that rises with K, from noise that is the same for every
+    code, so that it is a function. It is made for networks that are trained already, as
+    `tfvae.latent.fit_sampler` does, and is therefore not trainable unless it is told so.
 
     Args:
         event_shape: the size of a code z, which is a vector.
-        encoder: from codes `[B, D]` to a distribution over u, vectors too.
+        encoder: from codes `[B, D]` to a multivariate normal distribution over u.
         decoder: from u to a distribution over codes of independent normal elements, such as one
             that ends in `tfvae.layers.IndependentNormal`.
         num_samples: the number K of draws behind a density.
@@ -90,7 +90,13 @@ class SecondStage(Prior):
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """The estimate for codes `[N, D]`, `[N]`."""
         q = plain(self.encoder(z, training=False))
-        u = q.sample(self.num_samples, seed=_SEED)
+        if not isinstance(q, tfd.MultivariateNormalLinearOperator):
+            raise NotImplementedError(
+                "The density of a second stage is estimated with a normal q(u|z), such as "
+                f"`tfvae.layers.MultivariateNormalDiag` makes. Received: {q!r}"
+            )
+        noise = random.normal(random.seeds(_SEED, self.num_samples), self.latent_shape[0])
+        u = q.bijector.forward(tf.cast(noise, self.compute_dtype)[:, tf.newaxis])
         p = self.likelihood(tf.reshape(u, [-1, *self.latent_shape]))
         log_likelihood = tf.reshape(p.log_prob(tf.tile(z, [self.num_samples, 1])), tf.shape(u)[:2])
         zeros = tf.zeros(self.latent_shape, self.compute_dtype)
@@ -103,11 +109,12 @@ class SecondStage(Prior):
 
     def draw(self, row_seeds: Any) -> tf.Tensor:
         u = draw_standard_normal(row_seeds, self.latent_shape, self.compute_dtype)
-        normals = elements(self.likelihood(u))
+        likelihood = self.likelihood(u)
+        normals = elements_or_none(likelihood)
         if not isinstance(normals, tfd.Normal):
             raise NotImplementedError(
                 "Draws from seeds are those of a normal likelihood, such as "
-                f"`tfvae.layers.IndependentNormal`. Received: {normals!r}"
+                f"`tfvae.layers.IndependentNormal`. Received: {likelihood!r}"
             )
         noise = random.normal(row_seeds, self.event_shape[0], stream=_LIKELIHOOD)
         return normals.mean() + normals.stddev() * tf.cast(noise, self.compute_dtype)

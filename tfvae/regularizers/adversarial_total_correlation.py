@@ -106,6 +106,8 @@ class AdversarialTotalCorrelation(PriorRegularizer):
             ],
             name="discriminator",
         )
+        # Keras would round the codes where its policy is of a lower precision.
+        self.discriminator._convert_input_args = False
 
     def _hidden(self, units: int) -> keras.layers.Layer:
         leaky = keras.layers.LeakyReLU(_LEAK, dtype=self.dtype)
