@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfvae import VAE, layers
 from tfvae.models import execution, over_draws
 from tfvae.models.execution import compiles_estimates
+from tfvae.models.over_draws import SUM, in_chunks
 
 X = np.random.default_rng(0).uniform(size=(6, 4)).astype("f")
 
@@ -37,6 +38,24 @@ def vae(*decoder_layers):
         ]
     )
     return VAE(encoder, decoder)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 11])
+@pytest.mark.parametrize("num_samples", [1, 101, 5000])
+def test_every_example_counts_once_for_every_draw(size, num_samples, monkeypatch):
+    """In batches of at most four, the last of which is filled up, and chunks of at most 30."""
+    monkeypatch.setattr(over_draws, "_ROWS_AT_ONCE", 120)
+
+    def count(batch, seed, draws):
+        assert batch.shape[0] <= 4
+        return [batch * draws]
+
+    def compiled(draws):
+        return in_chunks(count, SUM, draws)
+
+    x = np.arange(size, dtype="f")
+    (found,) = over_draws.over_draws(compiled, SUM, x, num_samples, seed=0, batch_size=4)
+    np.testing.assert_array_equal(found, x * num_samples)
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def over_draws(
         x: data, `[N, ...]`.
         num_samples: number of draws.
         seed: an integer, of which each batch and chunk has another part of the noise.
-        batch_size: how many examples are held at a time.
+        batch_size: how many examples are held at a time, at most.
 
     Returns:
         An array `[N]` for each tensor.
@@ -158,22 +158,40 @@ def over_draws(
         [5000.0, 5000.0, 5000.0]
     """
     _check_draws(num_samples)
-    most = max(1, min(num_samples, _ROWS_AT_ONCE // min(batch_size, len(x))))
-    # Chunks of one size, so that one program serves all but perhaps the last.
-    count = -(-num_samples // most)
-    chunk = -(-num_samples // count)
+    # Batches of one size, and chunks of one size but perhaps the last: few programs serve all.
+    number = -(-len(x) // batch_size)
+    batch_size = -(-len(x) // number)
+    chunk = _chunk_size(num_samples, max(1, _ROWS_AT_ONCE // batch_size))
     whole, rest = divmod(num_samples, chunk)
+
     joined = []
-    for batch_number, start in enumerate(range(0, len(x), batch_size)):
-        batch = tf.convert_to_tensor(x[start : start + batch_size], tf.float32)
+    for batch_number in range(number):
+        part = x[batch_number * batch_size : (batch_number + 1) * batch_size]
+        # The last batch is filled up with an example that is there already.
+        filled = np.concatenate([part, np.repeat(part[-1:], batch_size - len(part), axis=0)])
+        batch = tf.convert_to_tensor(filled, tf.float32)
         # One key a batch, folded with the chunk: no two chunks share their noise.
-        seeds = np.stack([_fold_seed(seed, batch_number, number) for number in range(whole + 1)])
+        seeds = np.stack([_fold_seed(seed, batch_number, place) for place in range(whole + 1)])
         total = compiled(chunk)(batch, tf.constant(seeds[:whole]))
         if rest:
             last = compiled(rest)(batch, tf.constant(seeds[whole:]))
             total = [join.of_two(a, b) for a, b in zip(total, last, strict=True)]
-        joined.append([value.numpy() for value in total])
+        joined.append([value.numpy()[: len(part)] for value in total])
     return [np.concatenate(values) for values in zip(*joined, strict=True)]
+
+
+def _chunk_size(num_samples: int, most: int) -> int:
+    """The largest part of the draws that fits and leaves no rest, or little less than what fits.
+
+    Example:
+        >>> _chunk_size(5000, 32), _chunk_size(7, 32), _chunk_size(101, 32)
+        (25, 7, 26)
+    """
+    count = -(-num_samples // most)
+    for chunk in range(min(num_samples, most), most // 2, -1):
+        if num_samples % chunk == 0:
+            return chunk
+    return -(-num_samples // count)
 
 
 def _fold_seed(seed: int, batch_number: int, chunk_number: int) -> np.ndarray:
