@@ -25,42 +25,23 @@ Reference:
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-import keras
 import matplotlib
 import numpy as np
+from compared_faces import LATENT, NUM_TEST, images_and_truth, parser, table, train
 from scipy.linalg import sqrtm
 
 from tfvae import VAE, Autoencoder
-from tfvae.data import faces
 from tfvae.latent import Attribute, interpolate
 from tfvae.latent.codes import decode_means, encode_means
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-LATENT, HIDDEN = 16, (24, 48)
-NUM_TEST, NUM_SAMPLES, NUM_PATHS, NUM_COMPONENTS = 4000, 2000, 200, 64
+NUM_SAMPLES, NUM_PATHS, NUM_COMPONENTS = 2000, 200, 64
 SHOWN = 10
-
-
-def train(kind: type, images: np.ndarray, epochs: int, **options: Any) -> Any:
-    keras.utils.set_random_seed(0)
-    model = kind.for_images(
-        images.shape[1:],
-        latent_dim=LATENT,
-        network="conv",
-        hidden=HIDDEN,
-        likelihood="normal",
-        mean=images.mean(axis=0),
-        **options,
-    )
-    model.compile()
-    model.fit(images, epochs=epochs, batch_size=64, verbose=2)
-    return model
 
 
 class Space:
@@ -142,15 +123,11 @@ def draw(models: dict[str, Any], test: np.ndarray, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="the picture")
-    parser.add_argument("--faces", type=int, default=12_000)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--beta", type=float, default=15.0, help="of the VAE; see the README")
-    options = parser.parse_args()
-    images, labels = faces(options.faces, seed=1)
-    test, truth = faces(NUM_TEST, seed=2)
-    images, test = (x.astype(np.float32) / 255 for x in (images, test))
+    arguments = parser(__doc__.splitlines()[0])
+    arguments.add_argument("--beta", type=float, default=15.0, help="of the VAE; see the README")
+    options = arguments.parse_args()
+    images, labels = images_and_truth(options.faces, seed=1)
+    test, truth = images_and_truth(NUM_TEST, seed=2)
     models = {
         "AE": train(Autoencoder, images, options.epochs),
         "VAE": train(VAE, images, options.epochs, beta=options.beta),
@@ -159,9 +136,7 @@ def main() -> None:
     tables = {
         name: measure(model, images, labels, test, truth, space) for name, model in models.items()
     }
-    print(f"\n| | {' | '.join(tables)} |\n|---|{'---|' * len(tables)}")
-    for row in next(iter(tables.values())):
-        print(f"| {row} | " + " | ".join(f"{table[row]:.3g}" for table in tables.values()) + " |")
+    print(f"\n{table(tables)}")
     draw(models, test, options.out)
 
 

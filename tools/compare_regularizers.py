@@ -5,7 +5,7 @@
 Prints a table in Markdown and draws one picture: for each model its most active dimensions, each of
 which moves one face through the quantiles of the prior, with the attribute that it tells most of.
 
-How the columns are measured, on faces that no model has seen:
+How the rows are measured, on faces that no model has seen:
 
 reconstruction      the mean squared error of a pixel, in hundredths of the variance of the pixels.
 KL                  the rate, in nats.
@@ -29,16 +29,14 @@ References:
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-import keras
 import matplotlib
 import numpy as np
+from compared_faces import LATENT, NUM_TEST, images_and_truth, parser, table, train
 
 from tfvae import VAE
-from tfvae.data import faces
 from tfvae.latent import most_active_dimensions, traverse
 from tfvae.latent.codes import encode_means
 from tfvae.metrics import active_units, rate
@@ -54,8 +52,7 @@ from tfvae.regularizers import (
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-LATENT, HIDDEN, SCALE = 16, (24, 48), 0.1
-NUM_TEST, BINS = 4000, 20
+SCALE, BINS = 0.1, 20
 SHOWN_DIMENSIONS, STEPS = 6, 9
 
 
@@ -72,23 +69,6 @@ def regularizers(num_faces: int) -> dict[str, Any]:
         "DIP-VAE-I": Sum([KLDivergenceRegularizer(prior), DIP(10.0, 100.0, "i")]),
         "DIP-VAE-II": Sum([KLDivergenceRegularizer(prior), DIP(10.0, 10.0, "ii")]),
     }
-
-
-def train(regularizer: Any, images: np.ndarray, epochs: int) -> VAE:
-    keras.utils.set_random_seed(0)
-    vae = VAE.for_images(
-        images.shape[1:],
-        latent_dim=LATENT,
-        network="conv",
-        hidden=HIDDEN,
-        likelihood="normal",
-        scale=SCALE,
-        mean=images.mean(axis=0),
-        regularizer=regularizer,
-    )
-    vae.compile()
-    vae.fit(images, epochs=epochs, batch_size=64, verbose=2)
-    return vae
 
 
 def information(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
@@ -157,23 +137,15 @@ def draw(models: dict[str, VAE], test: np.ndarray, truth: dict[str, Any], path: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="the picture")
-    parser.add_argument("--faces", type=int, default=12_000)
-    parser.add_argument("--epochs", type=int, default=15)
-    options = parser.parse_args()
-    images, _ = faces(options.faces, seed=1)
-    test, truth = faces(NUM_TEST, seed=2)
-    images, test = (x.astype(np.float32) / 255 for x in (images, test))
+    options = parser(__doc__.splitlines()[0]).parse_args()
+    images, _ = images_and_truth(options.faces, seed=1)
+    test, truth = images_and_truth(NUM_TEST, seed=2)
     models, tables = {}, {}
     for label, regularizer in regularizers(options.faces).items():
         print(label, flush=True)
-        models[label] = train(regularizer, images, options.epochs)
+        models[label] = train(VAE, images, options.epochs, scale=SCALE, regularizer=regularizer)
         tables[label] = measure(models[label], test, truth)
-    columns = next(iter(tables.values()))
-    print(f"\n| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for label, found in tables.items():
-        print(f"| {label} | " + " | ".join(f"{value:.3g}" for value in found.values()) + " |")
+    print(f"\n{table(tables)}")
     draw(models, test, truth, options.out)
 
 

@@ -103,7 +103,7 @@ def train(model, images, epochs):
 @pytest.fixture(scope="session")
 def face_vae(small_faces):
     """A VAE of the faces after a few seconds of training; the seed makes it always the same."""
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(0)
     images = small_faces.train
     made = VAE.for_images(
         images.shape[1:],
