@@ -156,6 +156,14 @@ def test_an_epoch_of_endless_data_ends_where_it_should():
     assert ["val_loss" in logs for logs in told.epochs] == [False, True]
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_all_epochs_of_a_dataset_that_holds_them_are_whole(jit_compile):
+    """Blocks of 4 and 3 steps, which are not 8 of the 35 that there are."""
+    vae = model(steps_per_execution=4, jit_compile=jit_compile)
+    vae.fit(batches().repeat(5), steps_per_epoch=7, epochs=5, verbose=0)
+    assert int(vae.optimizer.iterations) == 35
+
+
 def test_the_evaluation_of_a_part_is_of_that_part():
     several, single = model(steps_per_execution=4), model(steps_per_execution=1)
     scores = [

@@ -215,6 +215,10 @@ class TrainedOnExamples(keras.Model):
             warn_of_long_schedules(self, steps * left)
         self._prepare(shape, steps, callbacks)
         self._training_block.steps = steps
+        if isinstance(x, tf.data.Dataset) and given is not None:
+            # Keras counts a short block as a long one, and would take a dataset of known size to be
+            # at its end before it is. The filter makes the size unknown, and keeps everything.
+            x = x.filter(lambda *batch: True)
         if isinstance(x, ARRAYS):
             arrays = x, sample_weight, batch_size, shuffle
             in_blocks = self._blocks_of(*arrays) if given is None else None
