@@ -167,6 +167,35 @@ def test_neighbours_are_uncorrelated(normals):
         assert abs(correlation) < 4 / np.sqrt(a.size)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_quantile_of_every_number_of_23_bits(jit_compile):
+    unit = (np.arange(2**23) + 0.5) * 2.0**-23
+    quantile = tf.function(random._quantile, jit_compile=jit_compile)
+    made = quantile(tf.constant(unit, tf.float32)).numpy()
+    np.testing.assert_allclose(made, stats.norm.ppf(unit), rtol=5e-7, atol=1e-7)
+    assert (np.diff(made) >= 0).all()
+
+
+def test_numbers_of_one_seed_are_quantiles_of_the_words():
+    seed = np.int32([-5, 9])
+    key = [int(word) & 0xFFFFFFFF for word in seed]
+    unit = [((reference_threefry(key, (i, 0))[0] >> 9) + 0.5) * 2.0**-23 for i in range(50)]
+    for count in (50, tf.constant(7)):
+        made = random.standard_normal(seed, count)
+        np.testing.assert_allclose(made, stats.norm.ppf(unit)[: int(count)], rtol=1e-6)
+
+
+def test_numbers_of_one_seed_are_normal_and_independent_of_their_neighbours_and_other_seeds():
+    # Seeds (0, 0) and (0, 1), 200,000 numbers each: as above.
+    first, second = (random.standard_normal(np.int32([0, i]), N).numpy() for i in (0, 1))
+    z = first.astype(np.float64)
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((z**power).mean() - moment) < 4 * np.sqrt(variance / N)
+    assert stats.kstest(z, "norm").pvalue > 1e-3
+    for a, b in ((z[:-1], z[1:]), (z[:-2] ** 2, z[2:] ** 2), (z[:-50], z[50:]), (z, second)):
+        assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(N)
+
+
 def test_seeds_are_pairs_of_the_seed_and_the_row():
     made = random.seeds(7, 3)
     assert made.dtype == np.int32

@@ -16,18 +16,27 @@ Reference:
     Salmon, Moraes, Dror and Shaw (2011), Parallel Random Numbers: As Easy as 1, 2, 3, SC'11,
     doi:10.1145/2063384.2063405 (Threefry, 20 rounds, and its known answers).
     Box and Muller (1958), A Note on the Generation of Random Normal Deviates.
+    Giles (2012), Approximating the erfinv Function, GPU Computing Gems Jade Edition, chapter 10
+    (the variable in which two polynomials are the normal quantile).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.polynomial import Chebyshev, Polynomial
 
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA
+# Where the quantile's polynomials meet, in -log(1 - x^2), and where they end: beyond the most that
+# 23 bits can give, 22 log(2).
+_MIDDLE, _TAILS = 5.0, 16.0
+_DEGREE = 8
 # Float32 numbers in the widest vector register, that of AVX-512.
 _REGISTER = 16
 
@@ -129,6 +138,73 @@ def box_muller(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     radius = tf.sqrt(-2.0 * tf.math.log(_unit_interval(first)))
     angle = np.float32(2.0 * math.pi) * _unit_interval(second)
     return radius * tf.cos(angle), radius * tf.sin(angle)
+
+
+def _quantile_polynomial(start: float, end: float, w_of: Callable[[float], float]) -> list[float]:
+    """The normal quantile over x = 2 u - 1, as a polynomial of t from -1 to 1, highest power first.
+
+    Args:
+        start: where t is -1, in the variable v.
+        end: where t is 1.
+        w_of: from v to w = -log(1 - x^2).
+    """
+
+    def value(t: float) -> float:
+        w = w_of(start + (t + 1.0) / 2.0 * (end - start))
+        x = math.sqrt(-math.expm1(-w))
+        # The lower tail: doubles are denser near zero than near one.
+        below = math.exp(-w) / (2.0 * (1.0 + x))
+        return -NormalDist().inv_cdf(below) / x
+
+    fitted = Chebyshev.interpolate(np.vectorize(value), _DEGREE).convert(kind=Polynomial)
+    return [float(coefficient) for coefficient in fitted.coef[::-1]]
+
+
+_IN_THE_MIDDLE = _quantile_polynomial(0.0, _MIDDLE, lambda w: w)
+_IN_THE_TAILS = _quantile_polynomial(math.sqrt(_MIDDLE), math.sqrt(_TAILS), lambda root: root**2)
+
+
+def _quantile(unit: tf.Tensor) -> tf.Tensor:
+    """The standard normal number below which a part `unit` of them lies, to 2e-6."""
+
+    def polynomial(coefficients: list[float], v: tf.Tensor, start: float, end: float) -> tf.Tensor:
+        t = (2.0 * v - (start + end)) * (1.0 / (end - start))
+        highest, *lower = coefficients
+        series = highest * t
+        for coefficient in lower[:-1]:
+            series = (series + coefficient) * t
+        return series + lower[-1]
+
+    x = 2.0 * unit - 1.0
+    w = -tf.math.log((1.0 - x) * (1.0 + x))
+    middle = polynomial(_IN_THE_MIDDLE, w, 0.0, _MIDDLE)
+    tails = polynomial(_IN_THE_TAILS, tf.sqrt(w), math.sqrt(_MIDDLE), math.sqrt(_TAILS))
+    return x * tf.where(w < _MIDDLE, middle, tails)
+
+
+def standard_normal(seed: Any, number: Any) -> tf.Tensor:
+    """Draws standard normal numbers from one seed: number `i` is the same however many there are.
+
+    XLA makes one loop of it, eight times as fast as of `tf.random.stateless_normal` or of pairs.
+
+    Args:
+        seed: int32 `[2]`.
+        number: how many, an integer or a scalar tensor.
+
+    Returns:
+        float32 `[number]`, of magnitude 5.3 at most.
+
+    Example:
+        >>> seed = tf.constant([3, 4])
+        >>> many, few = standard_normal(seed, 5), standard_normal(seed, 2)
+        >>> bool(tf.reduce_all(tf.abs(many[:2] - few) < 1e-6))
+        True
+    """
+    key = tf.bitcast(seed, tf.uint32)
+    counter = tf.bitcast(tf.range(number), tf.uint32)
+    # One word of the two, and its quantile: what is joined from two halves, XLA computes slowly.
+    word, _ = threefry_2x32((key[0], key[1]), (counter, _uint32(0)))
+    return _quantile(_unit_interval(word))
 
 
 def uniform(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:

@@ -31,6 +31,39 @@ def test_the_logarithm_is_as_good_as_float32():
     np.testing.assert_allclose(_log1p(tf.constant(x)), np.log1p(np.float64(x)), rtol=5e-7)
 
 
+SHAPES = {
+    "scalars": ((), ()),
+    "vectors": ((4, 3), (4, 3)),
+    "pictures": ((4, 2, 3), (4, 2, 3)),
+    "a draw of pictures for one": ((4, 2, 3), (1, 2, 3)),
+    "several draws of pictures": ((5, 4, 2, 3, 1), (5, 4, 2, 3, 1)),
+    "draws of the batch": ((4, 2, 3), (5, 4, 2, 3)),
+    "one colour": ((4, 2, 3), (4, 2, 1)),
+    "no pictures": ((0, 2, 3), (0, 2, 3)),
+    "empty pictures": ((4, 0, 3), (4, 0, 3)),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("known", [True, False])
+def test_any_shapes_that_broadcast(name, known):
+    of_logits, of_data = SHAPES[name]
+    rng = np.random.default_rng(0)
+    logits = tf.constant(rng.normal(size=of_logits), tf.float32)
+    data = tf.constant(rng.random(size=of_data), tf.float32)
+
+    def log_prob(family, logits, data):
+        return family(logits=logits, dtype=tf.float32).log_prob(data)
+
+    unknown = [tf.TensorSpec([None] * len(shape)) for shape in (of_logits, of_data)]
+    compiled = tf.function(
+        lambda *tensors: log_prob(Bernoulli, *tensors), input_signature=None if known else unknown
+    )
+    np.testing.assert_allclose(
+        compiled(logits, data), log_prob(tfd.Bernoulli, logits, data), rtol=1e-5
+    )
+
+
 def test_extreme_logits_stay_finite():
     p = Bernoulli(logits=np.float32([-1e30, 1e30]), dtype=tf.float32)
     np.testing.assert_array_equal(p.log_prob([0.0, 1.0]), [0, 0])

@@ -46,7 +46,23 @@ class Bernoulli(tfd.Bernoulli):
 
     def _log_prob(self, event: Any) -> tf.Tensor:
         logits = tf.convert_to_tensor(self._logits)
-        return tf.cast(event, logits.dtype) * logits - _softplus(logits)
+        event = tf.cast(event, logits.dtype)
+        if not _are_pictures(event.shape, logits.shape):
+            return event * logits - _softplus(logits)
+        # Pictures as rows: XLA's loops over 28 x 28 x 1 take twice the time of one over 784.
+        shape = logits.shape[1:]
+        event, logits = (tf.reshape(part, [-1, shape.num_elements()]) for part in (event, logits))
+        return tf.reshape(event * logits - _softplus(logits), [-1, *shape])
+
+
+def _are_pictures(event: tf.TensorShape, logits: tf.TensorShape) -> bool:
+    """Whether both are `[?, *shape]` of one shape of at least two dimensions."""
+    return (
+        event.rank == logits.rank
+        and (logits.rank or 0) > 2
+        and logits[1:].is_fully_defined()
+        and event[1:] == logits[1:]
+    )
 
 
 @tf.custom_gradient
