@@ -109,15 +109,20 @@ def in_chunks(chunk_fn: Callable[..., Any], join: Join, draws: int) -> Callable[
     """
 
     def joined(batch: tf.Tensor, seeds: tf.Tensor) -> list[tf.Tensor]:
+        # Traced once, for what it returns and for the loop.
+        seed = tf.TensorSpec([2], tf.int32)
+        chunk = tf.function(lambda seed: chunk_fn(batch, seed, draws), autograph=False)
+        chunk = chunk.get_concrete_function(seed)
+
         def next_chunk(number: tf.Tensor, totals: list[tf.Tensor]) -> Any:
-            values = chunk_fn(batch, seeds[number], draws)
+            values = chunk(seeds[number])
             return number + 1, [join.of_two(a, b) for a, b in zip(totals, values, strict=True)]
 
         count = tf.shape(seeds)[0]
-        chunk = tf.function(lambda seed: chunk_fn(batch, seed, draws), autograph=False)
-        values = chunk.get_concrete_function(tf.TensorSpec([2], tf.int32)).structured_outputs
         size = tf.shape(batch)[:1]
-        nothing = [tf.fill(size, tf.cast(join.nothing, value.dtype)) for value in values]
+        nothing = [
+            tf.fill(size, tf.cast(join.nothing, value.dtype)) for value in chunk.structured_outputs
+        ]
         _, totals = tf.while_loop(lambda number, _: number < count, next_chunk, (0, nothing))
         return totals
 
