@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfvae.distributions.bernoulli import Bernoulli, _log1p
+from tfvae.distributions.bernoulli import Bernoulli, _are_pictures, _log1p
 
 LOGITS = np.float32([-80, -9, -0.5, 0, 0.5, 9, 80])
 
@@ -45,23 +45,38 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("known", ["all", "all but the first", "none"])
 def test_any_shapes_that_broadcast(name, known):
     of_logits, of_data = SHAPES[name]
     rng = np.random.default_rng(0)
     logits = tf.constant(rng.normal(size=of_logits), tf.float32)
     data = tf.constant(rng.random(size=of_data), tf.float32)
 
-    def log_prob(family, logits, data):
-        return family(logits=logits, dtype=tf.float32).log_prob(data)
+    def value_and_gradient(family, logits, data):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            log_prob = family(logits=logits, dtype=tf.float32).log_prob(data)
+        return log_prob, tape.gradient(log_prob, logits)
 
-    unknown = [tf.TensorSpec([None] * len(shape)) for shape in (of_logits, of_data)]
-    compiled = tf.function(
-        lambda *tensors: log_prob(Bernoulli, *tensors), input_signature=None if known else unknown
-    )
-    np.testing.assert_allclose(
-        compiled(logits, data), log_prob(tfd.Bernoulli, logits, data), rtol=1e-5
-    )
+    def signature(shape):
+        sizes = {"all": shape, "all but the first": [None, *shape[1:]][: len(shape)]}
+        return tf.TensorSpec(sizes.get(known, [None] * len(shape)))
+
+    found = tf.function(
+        lambda *tensors: value_and_gradient(Bernoulli, *tensors),
+        input_signature=[signature(of_logits), signature(of_data)],
+    )(logits, data)
+    expected = value_and_gradient(tfd.Bernoulli, logits, data)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_pictures_are_computed_in_rows():
+    shape = tf.TensorShape([None, 28, 28, 1])
+    assert _are_pictures(shape, shape)
+    assert not _are_pictures(tf.TensorShape([None, 28, 28, 3]), shape)
+    assert not _are_pictures(tf.TensorShape([28, 28, 1]), shape)
+    assert not _are_pictures(tf.TensorShape(None), tf.TensorShape(None))
 
 
 def test_extreme_logits_stay_finite():

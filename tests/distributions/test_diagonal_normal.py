@@ -36,6 +36,15 @@ def test_shapes_and_seeds_as_in_tfp(shape):
     )
 
 
+def test_a_draws_static_shape_has_all_that_is_known():
+    signature = [tf.TensorSpec([None, 1, 2])]
+    drawn = tf.function(
+        lambda loc: MultivariateNormalDiag(loc, tf.ones([2])).sample(3, seed=[1, 2]),
+        input_signature=signature,
+    ).get_concrete_function()
+    assert drawn.structured_outputs.shape.as_list() == [3, None, 1, 2]
+
+
 def test_the_draws_are_its_own():
     """Kolmogorov and Smirnov, 20,000 draws a dimension, at seed (0, 5)."""
     draws = MultivariateNormalDiag(LOC, SCALE).sample(20_000, seed=[0, 5]).numpy()[:, 0]

@@ -2,8 +2,8 @@
 
 TFP leaves the draw to TensorFlow. From one seed that makes other numbers under XLA, where the words
 of the generator become floats in another way, at 0.9 us of a processor for a number. Those of
-`tfvae.random` are the same up to rounding, and cost 8 ns under XLA; without it they cost 80, where
-TensorFlow's cost 16: XLA is where dense decoders of many draws run.
+`tfvae.random` are the same up to rounding, and cost 8 ns under XLA, where dense decoders of many
+draws run; without it they cost 80, TensorFlow's words and Box and Muller's pairs 16.
 """
 
 from __future__ import annotations
@@ -42,4 +42,5 @@ class MultivariateNormalDiag(tfd.MultivariateNormalDiag):
         shape = tf.concat(parts, axis=0)
         seed = tfp.random.sanitize_seed(seed)
         noise = tf.reshape(random.standard_normal(seed, tf.reduce_prod(shape)), shape)
-        return self.mean() + self.scale.diag_part() * tf.cast(noise, self.dtype)
+        draw = self.mean() + self.scale.diag_part() * tf.cast(noise, self.dtype)
+        return self._set_sample_static_shape(draw, parts[0])
