@@ -125,7 +125,7 @@ def _unit_interval(word: tf.Tensor) -> tf.Tensor:
     return (top + 0.5) * np.float32(2.0**-23)
 
 
-def box_muller(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _box_muller(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Two independent standard normal numbers for each pair of words.
 
     Args:
@@ -168,12 +168,7 @@ def _quantile(unit: tf.Tensor) -> tf.Tensor:
     """The standard normal number below which a part `unit` of them lies, to 2e-6."""
 
     def polynomial(coefficients: list[float], v: tf.Tensor, start: float, end: float) -> tf.Tensor:
-        t = (2.0 * v - (start + end)) * (1.0 / (end - start))
-        highest, *lower = coefficients
-        series = highest * t
-        for coefficient in lower[:-1]:
-            series = (series + coefficient) * t
-        return series + lower[-1]
+        return tf.math.polyval(coefficients, (2.0 * v - (start + end)) * (1.0 / (end - start)))
 
     x = 2.0 * unit - 1.0
     w = -tf.math.log((1.0 - x) * (1.0 + x))
@@ -228,7 +223,7 @@ def uniform(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:
 
 
 def normal(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:
-    """Draws standard normal numbers; see `box_muller`.
+    """Draws standard normal numbers; by pairs of words.
 
     Args:
         row_seeds: int32 `[N, 2]`, a seed for each row.
@@ -250,5 +245,5 @@ def normal(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:
     # Eigen computes the last few numbers of a tensor, those that fill no vector register, by other
     # formulas: rows of whole registers keep a row's last bit the same in every batch.
     padded = -(-half // _REGISTER) * _REGISTER
-    halves = [numbers[:, :half] for numbers in box_muller(*_words(row_seeds, padded, stream))]
+    halves = [numbers[:, :half] for numbers in _box_muller(*_words(row_seeds, padded, stream))]
     return tf.concat(halves, axis=1)[:, :num_columns]

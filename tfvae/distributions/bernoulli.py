@@ -84,9 +84,4 @@ def _softplus(logits: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Te
 def _log1p(x: tf.Tensor) -> tf.Tensor:
     """log(1 + x) for x in [0, 1], to float32 precision: 2 artanh(s) at s = x / (2 + x)."""
     s = x / (2.0 + x)
-    square = s * s
-    highest, *lower = _ARTANH
-    series = highest * square
-    for coefficient in lower[:-1]:
-        series = (series + coefficient) * square
-    return 2.0 * s * (series + lower[-1])
+    return 2.0 * s * tf.math.polyval(_ARTANH, s * s)
