@@ -37,6 +37,8 @@ _PARITY = 0x1BD11BDA
 # 23 bits can give, 22 log(2).
 _MIDDLE, _TAILS = 5.0, 16.0
 _DEGREE = 8
+# The stream of `standard_normal`: the last one, which no caller of `uniform` and `normal` takes.
+_NUMBERS = 0xFFFFFFFF
 # Float32 numbers in the widest vector register, that of AVX-512.
 _REGISTER = 16
 
@@ -177,11 +179,23 @@ def _quantile(unit: tf.Tensor) -> tf.Tensor:
     return x * tf.where(w < _MIDDLE, middle, tails)
 
 
+@tf.function(
+    input_signature=[tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.int32)], autograph=False
+)
+def _standard_normal(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """Two hundred operations that are traced once; every graph that draws then calls them."""
+    key = tf.bitcast(seed, tf.uint32)
+    counter = tf.bitcast(tf.range(number), tf.uint32)
+    # One word of the two, and its quantile: what is joined from two halves, XLA computes slowly.
+    word, _ = threefry_2x32((key[0], key[1]), (counter, _uint32(_NUMBERS)))
+    return _quantile(_unit_interval(word))
+
+
 def standard_normal(seed: Any, number: Any) -> tf.Tensor:
     """Draws standard normal numbers from one seed: number `i` is the same however many there are.
 
-    XLA makes one loop of it. Its words are those of stream 0 of `uniform` and `normal` for a row of
-    this seed: where both are drawn, give them other seeds.
+    XLA makes one loop of it. Its words are a stream of their own, apart from those of `uniform` and
+    `normal` for a row of this seed.
 
     Args:
         seed: int32 `[2]`.
@@ -196,11 +210,7 @@ def standard_normal(seed: Any, number: Any) -> tf.Tensor:
         >>> bool(tf.reduce_all(tf.abs(many[:2] - few) < 1e-6))
         True
     """
-    key = tf.bitcast(seed, tf.uint32)
-    counter = tf.bitcast(tf.range(tf.cast(number, tf.int32)), tf.uint32)
-    # One word of the two, and its quantile: what is joined from two halves, XLA computes slowly.
-    word, _ = threefry_2x32((key[0], key[1]), (counter, _uint32(0)))
-    return _quantile(_unit_interval(word))
+    return _standard_normal(seed, tf.cast(number, tf.int32))
 
 
 def uniform(row_seeds: Any, num_columns: int, stream: int = 0) -> tf.Tensor:
