@@ -102,21 +102,21 @@ def train(model, images, epochs):
 
 @pytest.fixture(scope="session")
 def face_vae(small_faces):
-    """A VAE of the faces, trained for long enough that attributes are read at any seed.
+    """A VAE of the faces, with a dimension for each of their 13 attributes and some to spare.
 
-    How well the wall is apart from the face differs: at seeds 1 and 2 of four it is, at 0 and 3
-    an edit of the wall moves the mouth.
+    At any of four seeds an edit of the wall changes it seven times as much as the mouth; with 10
+    dimensions it was between 1.5 and 8 times.
     """
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(0)
     images = small_faces.train
     made = VAE.for_images(
         images.shape[1:],
-        latent_dim=10,
+        latent_dim=16,
         hidden=(128,),
         likelihood="normal",
         mean=images.mean(axis=0),
     )
-    return train(made, images, epochs=30)
+    return train(made, images, epochs=20)
 
 
 @pytest.fixture(scope="session")
