@@ -49,6 +49,8 @@ class Trial:
     def compile(self, optimizer="sgd", **kwargs):
         loss = {"loss": self.entry.loss()} if self.entry.loss else {}
         self.model.compile(keras.optimizers.get(optimizer), **loss, **kwargs)
+        # Keras would make its variables in the trace of the first step, and trace that again.
+        self.model.optimizer.build(self.model.trainable_variables)
         return self
 
     def step(self):

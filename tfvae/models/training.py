@@ -373,6 +373,10 @@ class TrainedOnExamples(keras.Model):
         _LOG.info("%s runs %s", self.name, chosen)
 
     def make_train_function(self, force: bool = False) -> None:
+        if self.built and not self.optimizer.built:
+            # A step whose first trace makes the optimizer's variables is traced a second time.
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
         if self.train_function is None or force:
             self.train_function = self._in_blocks(self.train_step, self._training_block)
 
