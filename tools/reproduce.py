@@ -17,6 +17,9 @@ after 12 epochs the VAE had 100.7 nats at 1e-3, 96.9 at 2e-3 and 95.1 at 4e-3 (5
 105 until the rate had fallen. The table says where a budgeted figure lies from the published one;
 `curves.png` beside the rows shows the way there.
 
+`--start ROW` begins with the weights that another row of the folder ended with: a step with K = 50
+draws costs five times one with K = 5, and most of the way is the same. The costs of both count.
+
 Methods each get the same processor minutes of training on the same network, on as many epochs as
 they fit; their differences from the plain VAE are paired, image by image. A regularised autoencoder
 has no likelihood of the data, and stands there with its distortion alone.
@@ -72,10 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
 def run(kind: str, name: str, options: argparse.Namespace) -> None:
     """Trains and scores one row or method in this process."""
     import keras
-    import numpy as np
     from reproductions.scores import measure
     from reproductions.setting import read_mnist
-    from reproductions.training import Clock, Training
+    from reproductions.training import Clock, Training, begin_with
 
     # From the start of the process, with the imports.
     clock = Clock(BEGUN, 0.0)
@@ -90,22 +92,24 @@ def run(kind: str, name: str, options: argparse.Namespace) -> None:
     keras.utils.set_random_seed(options.seed)
     model = entry.make(setting)
     folder = options.out / kind / name
+    before: dict[str, Any] = {}
+    spent: dict[str, float] = {}
+    if options.start:
+        plan["start"] = options.start
+        epochs, spent = begin_with(
+            model, KINDS[kind][options.start].make(setting), setting, folder.parent / options.start
+        )
+        before = {"start_epochs": epochs}
     training = Training(name, model, setting, folder, plan, clock, curve=kind == "rows")
     epochs = training.run()
     print(f"{name}: {samples:,} samples of {len(images):,} images", file=sys.stderr, flush=True)
     figures, nll = measure(model, images, samples)
-    wall, cpu = training.elapsed()
-    costs = {
-        cost: float(np.sum([row[cost] for row in training.rows]))
-        for cost in ("training_seconds", "training_cpu_seconds")
-    }
     result = {
         **figures,
         **plan,
+        **before,
         "epochs": epochs,
-        **costs,
-        "elapsed_seconds": wall,
-        "elapsed_cpu_seconds": cpu,
+        **{cost: value + spent.get(cost, 0.0) for cost, value in training.costs().items()},
         "parameters": model.count_params(),
         "command": command(kind, name, options),
     }
@@ -127,6 +131,8 @@ def command(kind: str, name: str, options: argparse.Namespace) -> str:
     words += [f"--{unit}", f"{amount:g}"]
     # The rate is always said: its default was another one once.
     words += ["--learning-rate", f"{options.learning_rate:g}", "--out", _relative(options.out)]
+    if options.start:
+        words += ["--start", options.start]
     parser = _parser()
     for option in ("batch_size", "seed", "samples", "images"):
         value = getattr(options, option)
@@ -163,6 +169,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("say what to train, --rows or --methods, or --report what was trained")
     if asked and options.mnist is None:
         parser.error("--mnist is needed to train")
+    if options.start and (
+        options.methods or len(options.rows) != 1 or options.start in options.rows
+    ):
+        parser.error("--start is for one row, and names another")
     return options
 
 
@@ -175,6 +185,11 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(
             f"--{kind}", type=_list_of(entries), default=[], help=f"all, or {','.join(entries)}"
         )
+    parser.add_argument(
+        "--start",
+        choices=list(ROWS),
+        help="a finished row, with whose weights to begin; its costs count",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="folder of runs")
     parser.add_argument("--report", action="store_true", help="print the tables of what is there")
     defaults = ", ".join(f"{row.epochs} for {name}" for name, row in ROWS.items())

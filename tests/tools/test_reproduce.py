@@ -18,8 +18,8 @@ import reproduce
 from reproductions import methods_report, results, rows_report, scores
 from reproductions.methods import BASELINE, GROUPS, METHODS
 from reproductions.rows import ROWS
-from reproductions.setting import Setting
-from reproductions.training import Clock, Training
+from reproductions.setting import HIDDEN, LATENT, Setting
+from reproductions.training import Clock, Training, begin_with
 
 ROOT = Path(__file__).parents[2]
 PLAN = {"learning_rate": 0.01, "seed": 3, "epochs": 2}
@@ -162,6 +162,42 @@ def test_a_method_is_trained_once_and_printed(mnist, tmp_path, monkeypatch, caps
     # There is a result: nothing is trained.
     assert reproduce.main(options) == 0
     assert capsys.readouterr().out == first
+
+
+def test_a_row_begins_with_the_weights_of_another(setting, mnist, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scores, "ELBO_SAMPLES", 2)
+    options = ["--mnist", str(mnist), "--out", str(tmp_path), "--epochs", "1", "--samples", "3"]
+    options += ["--images", "5", "--batch-size", "120"]
+    rows = tmp_path / "rows"
+    with pytest.raises(ValueError, match=r"train it first.*Received: .*iwae5 without"):
+        reproduce.main([*options, "--rows", "iwae50", "--start", "iwae5"])
+    assert reproduce.main([*options, "--rows", "iwae5"]) == 0
+    assert reproduce.main([*options, "--rows", "iwae50", "--start", "iwae5"]) == 0
+    first, second = (results.read_results(rows, ROWS)[name] for name in ("iwae5", "iwae50"))
+    assert (second["start"], second["start_epochs"], second["epochs"]) == ("iwae5", 1, 1)
+    for cost in ("training_cpu_seconds", "elapsed_seconds"):
+        assert second[cost] > first[cost]
+    assert "--start iwae5" in second["command"]
+    text = capsys.readouterr().out
+    assert "| 1 + 1 (3,280) |" in text
+    assert "after 0.1% of its epochs, the first 1 of them as IWAE, K = 5." in text
+    # Two trainings of no epoch more than that have its weights, and no others.
+    papers = setting._replace(hidden=HIDDEN, latent_dim=LATENT)
+    model, again, fresh, earlier, other = (
+        ROWS[name].make(papers) for name in ("iwae50", "iwae50", "iwae50", "iwae5", "vampprior")
+    )
+    for each in (model, again):
+        epochs, costs = begin_with(each, ROWS["iwae5"].make(papers), papers, rows / "iwae5")
+        assert (epochs, costs["training_seconds"]) == (1, first["training_seconds"])
+    for mine, same, new in zip(*(m.trainable_weights for m in (model, again, fresh)), strict=True):
+        np.testing.assert_array_equal(mine, same)
+        assert not np.array_equal(mine, new)
+    with pytest.raises(ValueError, match="another network"):
+        begin_with(other, earlier, papers, rows / "iwae5")
+    for rows in ("vae,iwae50", "iwae5"):
+        with pytest.raises(SystemExit):
+            reproduce.main([*options, "--rows", rows, "--start", "iwae5"])
+    assert "--start is for one row, and names another" in capsys.readouterr().err
 
 
 def test_an_autoencoder_has_a_distortion_and_no_likelihood(setting, tmp_path):

@@ -34,7 +34,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             f"{r['elbo']:.2f}",
             f"{r['kl']:.2f}",
             str(r["active_units"]),
-            f"{r['epochs']:,} ({theirs})",
+            f"{_epochs(r)} ({theirs})",
             f"{r['training_seconds']:,.0f} ({r['training_cpu_seconds']:,.0f})",
             f"{r['elapsed_seconds']:,.0f} ({r['elapsed_cpu_seconds']:,.0f})",
         ]
@@ -44,6 +44,16 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     if commands:
         parts.append("```\n" + "\n".join(commands) + "\n```")
     return "\n\n".join(parts)
+
+
+def _epochs(result: dict[str, Any]) -> str:
+    """Those of the row, after those of the row that it began with."""
+    before = result.get("start_epochs")
+    return f"{before:,} + {result['epochs']:,}" if before else f"{result['epochs']:,}"
+
+
+def _all_epochs(result: dict[str, Any]) -> int:
+    return result.get("start_epochs", 0) + result["epochs"]
 
 
 def _about(name: str, result: dict[str, Any] | None) -> str:
@@ -56,7 +66,11 @@ def _about(name: str, result: dict[str, Any] | None) -> str:
             f"test images, {abs(gap):.2f} nats {'above' if gap > 0 else 'below'} it"
         )
         if row.published_epochs:
-            text += f" after {result['epochs'] / row.published_epochs:.1%} of its epochs"
+            text += f" after {_all_epochs(result) / row.published_epochs:.1%} of its epochs"
+        if "start" in result:
+            text += (
+                f", the first {result['start_epochs']:,} of them as {ROWS[result['start']].label}"
+            )
         text += "."
     return f"{text} {row.note}".rstrip()
 
@@ -86,14 +100,17 @@ def picture(folder: Path, results: dict[str, dict[str, Any]], path: Path) -> Non
             continue
         colour = f"C{number}"
         epochs, values = zip(*points, strict=True)
+        result = results.get(name)
+        before = result.get("start_epochs", 0) if result else 0
+        epochs = [before + epoch for epoch in epochs]
         axes.plot(epochs, values, color=colour, lw=1.8, label=row.label)
         axes.axhline(row.published, color=colour, lw=1, ls="--")
         if row.published_epochs:
             axes.plot(row.published_epochs, row.published, "*", color=colour, ms=10)
             furthest = max(furthest, row.published_epochs)
-        if name in results:
-            axes.plot(results[name]["epochs"], results[name]["nll"], "o", color=colour, ms=6)
-            seen.append(results[name]["nll"])
+        if result is not None:
+            axes.plot(_all_epochs(result), result["nll"], "o", color=colour, ms=6)
+            seen.append(result["nll"])
         seen += [row.published, values[-1]]
         furthest = max(furthest, epochs[-1])
     if not seen:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from reproductions.results import RESULT
 from reproductions.setting import Setting
 from tfvae.callbacks import Checkpoints, HistoryCSV, read_history
 from tfvae.data import pipeline
@@ -149,6 +150,16 @@ class Training:
         done = 0 if checkpoint is None else read_state(checkpoint)["epoch"]
         return [row for row in read_history(self.folder / HISTORY) if row["epoch"] <= done]
 
+    def costs(self) -> dict[str, float]:
+        """Seconds and processor seconds of the training steps, and of all runs up to now."""
+        wall, cpu = self.elapsed()
+        steps = ("training_seconds", "training_cpu_seconds")
+        return {
+            **{cost: sum(row[cost] for row in self.rows) for cost in steps},
+            "elapsed_seconds": wall,
+            "elapsed_cpu_seconds": cpu,
+        }
+
     def elapsed(self) -> tuple[float, float]:
         """Seconds and processor seconds of all runs up to now."""
         wall, cpu = self.clock.since()
@@ -218,6 +229,41 @@ class Training:
     def _test(self) -> float:
         images = self.setting.test[:CURVE_IMAGES]
         return -float(self.model.log_likelihood(images, CURVE_SAMPLES).mean())
+
+
+def begin_with(
+    model: Any, earlier: Any, setting: Setting, folder: Path
+) -> tuple[int, dict[str, float]]:
+    """Gives a model the weights that another one of the same network was trained to.
+
+    Args:
+        model: begins with them.
+        earlier: a new model, as the training in the folder began with.
+        setting: of that training.
+        folder: of that training.
+
+    Returns:
+        The epochs that it took, and what they cost.
+
+    Raises:
+        ValueError: if that training has not come to its end, or its network is another.
+    """
+    if not (folder / RESULT).exists():
+        raise ValueError(
+            f"To begin with what {folder.name} was trained to, train it first. "
+            f"Received: {folder} without a {RESULT}"
+        )
+    shapes, theirs = ([weight.shape for weight in each.weights] for each in (model, earlier))
+    if shapes != theirs:
+        raise ValueError(
+            f"{folder.name} has another network, whose weights do not fit. "
+            f"Received: shapes {theirs} for {shapes}"
+        )
+    plan = json.loads((folder / PLAN).read_text())
+    training = Training(folder.name, earlier, setting, folder, plan, Clock.now())
+    epochs = training.run()  # to the end, where it is
+    model.set_weights(earlier.get_weights())
+    return epochs, training.costs()
 
 
 def part_of_rate(epoch: int, epochs: int) -> float:
