@@ -48,6 +48,17 @@ def test_steps_fit_into_a_moment():
     assert counts[-1] < counts[0] <= MAX_STEPS
 
 
+def test_blocks_fit_into_memory_and_are_of_one_length():
+    small = vae(hidden=(4,), size=64)  # 16 kB an example
+    assert small.execution(128).steps_per_execution == MAX_STEPS
+    compiled = vae(hidden=(4,), size=64, jit_compile=True)
+    assert compiled.execution(128).steps_per_execution == 2**24 // (128 * 64 * 64 * 4) == 8
+    assert compiled.execution(10_000).steps_per_execution == 1
+    # 17 steps are three blocks of six, not two of eight and one of one; and 64 of 70 are 35.
+    assert compiled.execution(128, steps=17).steps_per_execution == 6
+    assert vae(hidden=(4,)).execution(32, steps=70).steps_per_execution == 35
+
+
 def test_a_callback_for_every_step():
     class Mine(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

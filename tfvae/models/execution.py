@@ -26,6 +26,9 @@ MAX_STEPS = 64
 # moves and a signal is heard.
 _FLOPS_ON_CPU = 2e10
 _FLOPS_ON_ACCELERATOR = 1e12
+# What the batches of a program may take, where three such lots are held: one in use, one ready, one
+# in the making. An accelerator's short steps make a new program dear.
+_BYTES_ON_CPU = 2**24
 # Forward, and backward with respect to inputs and weights: three products of a multiplication and
 # an addition for each weight.
 _FLOPS_A_WEIGHT = 6
@@ -87,7 +90,9 @@ def choose_execution(
         jit_compile, reason = _choose_jit(model)
         reasons.append(reason)
     if steps_per_execution == AUTO:
-        steps_per_execution, reason = _choose_steps(model, batch_size, steps, callbacks)
+        steps_per_execution, reason = _choose_steps(
+            model, batch_size, steps, callbacks, bool(jit_compile)
+        )
         reasons.append(reason)
     return Execution(
         bool(jit_compile), int(steps_per_execution), "; ".join(reasons) or "as asked for"
@@ -122,7 +127,7 @@ def _choose_jit(model: keras.Model) -> tuple[bool, str]:
 
 
 def _choose_steps(
-    model: keras.Model, batch_size: int, steps: int | None, callbacks: Any
+    model: keras.Model, batch_size: int, steps: int | None, callbacks: Any, jit_compile: bool
 ) -> tuple[int, str]:
     if model.run_eagerly:
         return 1, "eager steps are single"
@@ -131,7 +136,13 @@ def _choose_steps(
         return 1, f"{type(watcher).__name__} is called after every step"
     flops = _FLOPS_A_WEIGHT * batch_size * multiplications(model)
     affordable = (_FLOPS_ON_ACCELERATOR if _on_accelerator() else _FLOPS_ON_CPU) / max(flops, 1.0)
-    number = min(MAX_STEPS, max(1, round(affordable)), steps or MAX_STEPS)
+    number = min(MAX_STEPS, round(affordable))
+    if jit_compile and not _on_accelerator():
+        number = min(number, _BYTES_ON_CPU // (4 * batch_size * math.prod(model.data_shape)))
+    number = max(1, number)
+    if steps:
+        # Of one length, as far as they go: what a shorter one lacks is filled up.
+        number = -(-steps // -(-steps // number))
     return number, f"steps of {_si(flops)}FLOP"
 
 

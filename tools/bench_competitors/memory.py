@@ -1,5 +1,8 @@
 """What tfvae needs of memory: more data cost no more than the data, more draws next to nothing.
 
+The trainings have as many steps with few images as with many: what is held while one trains, such
+as the batches ahead, is there in both.
+
 python -m bench_competitors.memory KIND NUMBER    # a process of its own for each
 """
 
@@ -16,6 +19,8 @@ from bench_competitors.report import aligned
 from bench_competitors.worker import peak_memory
 
 FEW_IMAGES = 6_000
+MANY_IMAGES = 10 * FEW_IMAGES
+EPOCHS = 3
 FEW_DRAWS = 50
 MANY_DRAWS = 5_000
 EVALUATED = 200
@@ -42,7 +47,7 @@ def main() -> None:
     before = peak_memory()
     if options.kind == "train":
         vae.compile()
-        vae.fit(x, batch_size=128, epochs=2, verbose=0)
+        vae.fit(x, batch_size=128, epochs=EPOCHS * MANY_IMAGES // number, verbose=0)
     else:
         vae.log_likelihood(x, num_samples=options.number)
     result = {"before_mb": before, "peak_mb": peak_memory(), "data_mb": x.nbytes / _MEGA}
@@ -53,7 +58,7 @@ def compare_memory(machine: Machine) -> int:
     """Prints the table of the four processes, and what grew by how much."""
     plan = [
         ("train", FEW_IMAGES, "images"),
-        ("train", 10 * FEW_IMAGES, "images"),
+        ("train", MANY_IMAGES, "images"),
         ("evaluate", FEW_DRAWS, "draws"),
         ("evaluate", MANY_DRAWS, "draws"),
     ]
