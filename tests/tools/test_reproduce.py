@@ -25,12 +25,7 @@ ROOT = Path(__file__).parents[2]
 PLAN = {"learning_rate": 0.01, "seed": 3, "epochs": 2}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def without_graphs():
-    """Tracing costs more than these few steps."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("without_graphs")
 
 
 @pytest.fixture(scope="module")
