@@ -74,6 +74,15 @@ def test_one_program_serves_short_blocks_and_a_smaller_last_batch():
     assert int(several.optimizer.iterations) == 14
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_step_is_traced_once(jit_compile, monkeypatch):
+    traced = []
+    step = VAE.train_step
+    monkeypatch.setattr(VAE, "train_step", lambda *data: traced.append(1) or step(*data))
+    model(steps_per_execution=3, jit_compile=jit_compile).fit(batches(), epochs=2, verbose=0)
+    assert len(traced) == 1
+
+
 def test_what_is_not_there_stays_away():
     """A block of batches without targets, as Keras hands them over."""
     vae, plain = (model(steps_per_execution=3, jit_compile=True) for _ in range(2))
