@@ -189,7 +189,7 @@ class _Batches:
     def stacks(self) -> list[tuple[Any, int]]:
         """The same in stacks `[most, batch, ...]`, and how many batches are in each.
 
-        The rest of a stack is filled with its last batch.
+        The rest of a stack is filled, with what is not looked at.
         """
         elements = self.fetch()
         if self.stacked:
@@ -216,7 +216,7 @@ def _filled(stack: Any, most: int) -> Any:
     missing = most - _steps(stack)
     if not missing:
         return stack
-    return _each(lambda part: tf.concat([part, tf.repeat(part[-1:], missing, 0)], 0), stack)
+    return _each(lambda part: tf.pad(part, [[0, missing], *[[0, 0]] * (part.ndim - 1)]), stack)
 
 
 def _steps(stack: Any) -> int:
