@@ -36,7 +36,7 @@ def few_collections(graphs_as_they_are_written):
     import tfvae.models  # noqa: F401
 
     gc.freeze()
-    gc.set_threshold(50_000)
+    gc.set_threshold(50_000, 5, 5)
 
 
 @pytest.fixture
