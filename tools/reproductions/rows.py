@@ -1,9 +1,9 @@
 """The rows of published tables: how the model is made, and what was published, by whom, where.
 
 The default epochs are those that fit into 90 minutes of two slow cores, scored with 5,000 samples
-of 10,000 images. An epoch costs about 4.6 processor seconds for the VAE, 110 for K = 50 (50 to 60 s
-on two cores); 15 for K = 5 is a guess. The VampPrior's costs five times the VAE's, and its scores,
-a mixture of 500 for each sample, eleven times: more than an hour of a core.
+of 10,000 images. An epoch costs about 4.6 processor seconds for the VAE, 13 for K = 5, 75 to 110
+for K = 50 (40 to 60 s on two cores). The VampPrior's costs five times the VAE's, and its scores, a
+mixture of 500 for each sample, eleven times: more than an hour of a core.
 """
 
 from __future__ import annotations
