@@ -1,9 +1,9 @@
 """The three ways of building a VAE in Keras, each taken through all that is done with a model.
 
 One VAE, with a trainable prior and a variable as the weight of its divergence, is built as a
-Sequential, a Functional and a subclassed model, with one draw of the latent and with several, the
-one compiled without XLA, the other with it. The three have the same weights and the same noise, so
-that they must have the same numbers.
+Sequential, a Functional and a subclassed model, with one draw of the latent and with several, and
+compiled with XLA and without. The three have the same weights and the same noise, so that they
+must have the same numbers.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def value(model: keras.Model) -> np.ndarray:
 
 every = pytest.mark.parametrize(
     ("way", "draws", "jit_compile"),
-    [(way, draws, jit) for way in WAYS for draws, jit in ((1, False), (S, True))],
+    [(way, draws, jit) for way in WAYS for draws in (1, S) for jit in (False, True)],
 )
 
 

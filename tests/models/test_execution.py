@@ -59,6 +59,21 @@ def test_blocks_fit_into_memory_and_are_of_one_length():
     assert vae(hidden=(4,)).execution(32, steps=70).steps_per_execution == 35
 
 
+def test_examples_of_unknown_length():
+    encoder = keras.Sequential(
+        [
+            keras.Input((None, 3)),
+            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.Dense(4),
+            tfvae.layers.MultivariateNormalDiag(2),
+        ]
+    )
+    decoder = keras.Sequential([keras.layers.Dense(3), tfvae.layers.IndependentBernoulli((3,))])
+    model = VAE(encoder, decoder)
+    model.compile(jit_compile=True)
+    assert model.execution(32).steps_per_execution == MAX_STEPS
+
+
 def test_a_callback_for_every_step():
     class Mine(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

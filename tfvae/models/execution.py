@@ -138,7 +138,8 @@ def _choose_steps(
     affordable = (_FLOPS_ON_ACCELERATOR if _on_accelerator() else _FLOPS_ON_CPU) / max(flops, 1.0)
     number = min(MAX_STEPS, round(affordable))
     if jit_compile and not _on_accelerator():
-        number = min(number, _BYTES_ON_CPU // (4 * batch_size * math.prod(model.data_shape)))
+        example = math.prod(size or 1 for size in model.data_shape)
+        number = min(number, _BYTES_ON_CPU // (4 * batch_size * example))
     number = max(1, number)
     if steps:
         # Of one length, as far as they go: what a shorter one lacks is filled up.
