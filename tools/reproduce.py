@@ -22,8 +22,9 @@ budgeted figure lies from the published one; `curves.png` beside the rows shows 
 `--start ROW` begins with the weights that another row of the folder ended with: a step with K = 50
 draws costs five times one with K = 5, and most of the way is the same. The costs of both count.
 
-Methods each get the same processor minutes of training on the same network, on as many epochs as
-they fit; their differences from the plain VAE are paired, image by image. A regularised autoencoder
+Methods each get the same processor minutes of training on the same network, compilation included:
+the epoch in which they are spent is the last, and the rate falls by the part of them that is spent.
+Their differences from the plain VAE are paired, image by image. A regularised autoencoder
 has no likelihood of the data, and stands there with its distortion alone.
 
 Each row or method is a process of its own. It can be killed at any moment: the same command goes on
@@ -199,8 +200,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--minutes",
         type=float,
-        help="of all processors together, in place of --epochs: as many epochs as fit, from the "
-        "cost of the second and third; 5 for a method",
+        help="of all processors together, in place of --epochs: the epoch in which they are spent "
+        "is the last; 5 for a method",
     )
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--learning-rate", type=float, default=3e-3)

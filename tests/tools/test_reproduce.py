@@ -19,7 +19,7 @@ from reproductions import methods_report, results, rows_report, scores
 from reproductions.methods import BASELINE, GROUPS, METHODS
 from reproductions.rows import ROWS
 from reproductions.setting import HIDDEN, LATENT, Setting
-from reproductions.training import Clock, Training, begin_with
+from reproductions.training import Budget, Clock, Training, begin_with
 
 ROOT = Path(__file__).parents[2]
 PLAN = {"learning_rate": 0.01, "seed": 3, "epochs": 2}
@@ -119,19 +119,46 @@ def test_a_training_that_is_killed_goes_on_where_it_was(setting, tmp_path):
         training(setting, tmp_path / "killed", seed=4)
 
 
-def test_minutes_become_epochs(setting, tmp_path, monkeypatch):
-    costs = {1: 9.0, 2: 2.0, 3: 4.0}  # the first epoch compiles, and does not count
-    plan = {key: PLAN[key] for key in ("learning_rate", "seed")} | {"minutes": 0.3}
-    part = Training("vae", setting.vae(), setting, tmp_path, plan, Clock.now())
-    fitted = []
-    rows = [{"epoch": epoch, "training_cpu_seconds": cost} for epoch, cost in costs.items()]
-    monkeypatch.setattr(Training, "rows", rows)
-    monkeypatch.setattr(part, "_fit", lambda *arguments: fitted.append(arguments))
-    # 18 seconds of 3 each
-    assert part.run() == 6
-    assert [arguments[:2] for arguments in fitted] == [(3, 0), (6, 6)]
-    rate = fitted[1][2].schedule
-    assert [rate(epoch) for epoch in (3, 4, 5)] == pytest.approx([0.01, 0.00505, 0.0001])
+def test_a_budget_ends_with_the_epoch_that_spends_it():
+    rates = []
+    budget = Budget(18.0, spent=3.0, rate=0.01)
+    budget.set_model(keras.Sequential([keras.layers.Dense(1)]))
+    budget.model.optimizer, budget.model.stop_training = keras.optimizers.Adam(), False
+    for epoch, cost in enumerate((6.0, 8.0, 4.0)):
+        assert not budget.model.stop_training
+        budget.on_epoch_begin(epoch)
+        rates.append(float(budget.model.optimizer.learning_rate))
+        budget.on_epoch_end(epoch, {"training_cpu_seconds": cost})
+    assert budget.model.stop_training
+    # Half a cosine to a hundredth, after 3, 9 and 17 of 18 seconds.
+    left = np.cos(np.pi * np.array([3, 9, 17]) / 18) / 2 + 0.5
+    np.testing.assert_allclose(rates, 0.0001 + 0.0099 * left, rtol=1e-5)
+
+
+def test_a_training_of_minutes_counts_what_was_spent_before(setting, tmp_path, monkeypatch):
+    plan = {key: PLAN[key] for key in ("learning_rate", "seed")} | {"minutes": 1e9}
+    budgets = []
+    monkeypatch.setattr(
+        "reproductions.training.Budget", lambda *args: budgets.append(Budget(*args)) or budgets[-1]
+    )
+
+    def kill(part):
+        if len(part.rows) == 1:
+            raise KeyboardInterrupt
+        return 0.0
+
+    for _ in range(2):
+        part = training(setting, tmp_path, kill)
+        part.plan = plan
+        with pytest.raises(KeyboardInterrupt):
+            part.run()
+    # Of the epoch that was cut short nothing counts.
+    assert budgets[0].seconds == 6e10
+    assert budgets[1].spent == part.rows[0]["training_cpu_seconds"] > 0
+    # What has no time left is loaded as it is.
+    part = training(setting, tmp_path)
+    part.plan = plan | {"minutes": 1e-9}
+    assert part.run() == len(part.rows) == 1
 
 
 def test_a_method_is_trained_once_and_printed(mnist, tmp_path, monkeypatch, capsys):
@@ -143,7 +170,7 @@ def test_a_method_is_trained_once_and_printed(mnist, tmp_path, monkeypatch, caps
     folder = tmp_path / "methods"
     result = json.loads((folder / BASELINE / results.RESULT).read_text())
     nll = results.read_nll(folder, BASELINE)
-    assert (len(nll), result["epochs"], result["num_samples"]) == (5, 3, 3)
+    assert (len(nll), result["epochs"], result["num_samples"]) == (5, 1, 3)
     assert result["nll"] == pytest.approx(nll.mean(), abs=1e-4)
     assert result["elbo"] == pytest.approx(result["reconstruction"] - result["kl"], abs=1e-3)
     assert f"{result['nll']:.2f} ± {result['nll_error']:.2f}" in first

@@ -17,7 +17,6 @@ import json
 import math
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,8 +34,6 @@ POINTS = 50
 """Points of a curve, about."""
 LAST_RATE = 1e-2
 """The part of the learning rate that is left at the end."""
-MEASURED_EPOCHS = 3
-"""A training of so many minutes measures the cost of an epoch on all of these but the first."""
 
 CHECKPOINTS, HISTORY, PLAN = "checkpoints", "history.csv", "plan.json"
 
@@ -64,7 +61,7 @@ class Meter(keras.callbacks.Callback):
         elapsed: gives the seconds and processor seconds of all runs.
         curve: gives the test's figure.
         every: epochs between two of them; 0 for none.
-        epochs: how many epochs there are, for the lines.
+        epochs: how many epochs there are, for the lines; none if that is not known.
     """
 
     def __init__(
@@ -73,7 +70,7 @@ class Meter(keras.callbacks.Callback):
         elapsed: Callable[[], tuple[float, float]],
         curve: Callable[[], float],
         every: int,
-        epochs: int,
+        epochs: int | None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -102,6 +99,37 @@ class Meter(keras.callbacks.Callback):
                 file=sys.stderr,
                 flush=True,
             )
+
+
+class Budget(keras.callbacks.Callback):
+    """Ends a training with the epoch in which its processor time is spent.
+
+    The learning rate falls by half a cosine of the part that is spent. It stands behind a `Meter`,
+    which logs what an epoch took.
+
+    Args:
+        seconds: of all processors, of the training steps with their compilation.
+        spent: of them before.
+        rate: the learning rate at the begin.
+    """
+
+    def __init__(self, seconds: float, spent: float, rate: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.spent = spent
+        self.rate = rate
+
+    @property
+    def is_spent(self) -> bool:
+        return self.spent >= self.seconds
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.model.optimizer.learning_rate = self.rate * part_of_rate(self.spent / self.seconds)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.spent += logs["training_cpu_seconds"]
+        if self.is_spent:
+            self.model.stop_training = True
 
 
 class Training:
@@ -174,31 +202,23 @@ class Training:
                 rate, epochs * self.setting.steps, alpha=LAST_RATE
             )
             self.model.compile(keras.optimizers.Adam(decay))
-            self._fit(epochs, epochs)
+            self._fit(epochs)
             return epochs
-        # How many epochs fit is known after the first ones, which have the full rate.
+        spent = sum(row["training_cpu_seconds"] for row in self.rows)
+        budget = Budget(60 * self.plan["minutes"], spent, rate)
         self.model.compile(keras.optimizers.Adam(rate))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The schedule of")
-            self._fit(MEASURED_EPOCHS, 0)
-        costs = [row["training_cpu_seconds"] for row in self.rows[1:MEASURED_EPOCHS]]
-        budget = 60 * self.plan["minutes"]
-        epochs = max(MEASURED_EPOCHS, math.ceil(budget * len(costs) / sum(costs)))
-        falling = keras.callbacks.LearningRateScheduler(
-            lambda epoch: rate * part_of_rate(epoch - MEASURED_EPOCHS, epochs - MEASURED_EPOCHS)
-        )
-        self._fit(epochs, epochs, falling)
-        return epochs
+        self._fit(len(self.rows) if budget.is_spent else None, budget)
+        return len(self.rows)
 
-    def _fit(self, last: int, epochs: int, *callbacks: keras.callbacks.Callback) -> None:
-        """Trains to the end of epoch `last`; `epochs` is the whole training's, if it is known."""
+    def _fit(self, epochs: int | None, *callbacks: keras.callbacks.Callback) -> None:
+        """Trains to the end of so many epochs, or until a callback ends it."""
         checkpoint = latest_checkpoint(self.folder / CHECKPOINTS)
         rows = self.rows
         first, steps = len(rows), self.setting.steps
-        if first >= last:
+        if epochs is not None and first >= epochs:
             load_checkpoint(checkpoint, self.model)
             return
-        every = max(1, epochs // POINTS) if self.curve else 0
+        every = max(1, (epochs or 0) // POINTS) if self.curve else 0
         meter = Meter(self.name, self.elapsed, self._test, every, epochs)
         # The order: the meter logs what the history writes, and what is written is kept.
         kept = Checkpoints(
@@ -219,7 +239,7 @@ class Training:
                 start_step=first * steps,
             ),
             initial_epoch=first,
-            epochs=last,
+            epochs=sys.maxsize if epochs is None else epochs,
             steps_per_epoch=steps,
             callbacks=[meter, HistoryCSV(self.folder / HISTORY, rows), kept, *callbacks],
             shuffle=False,
@@ -266,14 +286,13 @@ def begin_with(
     return epochs, training.costs()
 
 
-def part_of_rate(epoch: int, epochs: int) -> float:
-    """Half a wave from 1 in epoch 0 to `LAST_RATE` in the last of `epochs`; 1 before.
+def part_of_rate(progress: float) -> float:
+    """Half a wave from 1 at the begin of a training to `LAST_RATE` at its end.
 
     Example:
-        >>> [round(part_of_rate(epoch, 3), 3) for epoch in (-1, 0, 1, 2)]
-        [1.0, 1.0, 0.505, 0.01]
+        >>> [round(part_of_rate(progress), 3) for progress in (0.0, 0.5, 1.0)]
+        [1.0, 0.505, 0.01]
     """
-    progress = min(max(epoch, 0) / max(epochs - 1, 1), 1.0)
     return LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * progress)) / 2
 
 
