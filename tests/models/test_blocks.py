@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import weakref
 from contextlib import redirect_stdout
 
 import keras
@@ -297,18 +299,33 @@ def test_arrays_come_in_blocks_and_change_nothing(steps, monkeypatch):
     monkeypatch.setattr(
         blocks._Batches,
         "stacks",
-        lambda self: taken.append(self.stacked) or take(self),
+        lambda self: taken.append((self.stacked, self.arrays is not None)) or take(self),
     )
-    models = [model(jit_compile=True, steps_per_execution=steps) for _ in range(2)]
-    for vae in models:
+    ways = [(True, True), (True, False), (False, False)]
+    models = [model(jit_compile=True, steps_per_execution=steps) for _ in ways]
+    for vae, way in zip(models, ways, strict=True):
         keras.utils.set_random_seed(1)
-        vae.fit(X, batch_size=3, epochs=2, verbose=0)
+        data = X.copy()
+        data.flags.writeable = way[1]  # NumPy shares no memory that is read-only
+        monkeypatch.setattr(feeding, "fit_in_block", lambda *arguments, way=way: way[0])
+        vae.fit(data, batch_size=3, epochs=2, verbose=0)
         assert int(vae.optimizer.iterations) == 48
-        monkeypatch.setattr(feeding, "fit_in_block", lambda *arguments: False)
     number = 2 * -(-24 // steps)
-    assert taken == [True] * number + [False] * number
-    for a, b in zip(*(vae.get_weights() for vae in models), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert taken == [way for way in ways for _ in range(number)]
+    for vae in models[1:]:
+        for a, b in zip(models[0].get_weights(), vae.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_training_lets_go_of_its_array():
+    data = X.copy()
+    kept = weakref.ref(data)
+    vae = model(jit_compile=True, steps_per_execution=5)
+    vae.fit(data, batch_size=10, verbose=0)
+    del data
+    gc.collect()
+    assert kept() is None
+    assert vae.train_function is not None
 
 
 def test_blocks_that_xla_cannot_compile_are_taken_apart():

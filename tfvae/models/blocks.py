@@ -19,6 +19,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfvae.models.array_rows import ArrayRows
+
 NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 """What TensorFlow raises for an operation that XLA does not know."""
 
@@ -31,6 +33,7 @@ class Block:
         first: the step that the block begins with.
         done: steps that the last block took.
         stacked: whether the data come in blocks, of `[steps, batch, ...]`.
+        arrays: where the data are the numbers of rows, what to take them of; else `None`.
     """
 
     def __init__(self) -> None:
@@ -38,6 +41,7 @@ class Block:
         self.first = 0
         self.done = 0
         self.stacked = False
+        self.arrays: tuple[ArrayRows, ...] | None = None
 
     def length(self, most: int) -> int:
         """Steps of the block that begins now, of `most` at most."""
@@ -117,7 +121,7 @@ def block_function(
             batches = _Batches(iterator, 1, 1)
         else:
             most = model.steps_per_execution
-            batches = _Batches(iterator, block.length(most), most, block.stacked)
+            batches = _Batches(iterator, block.length(most), most, block.stacked, block.arrays)
         if on_trial:
             batches.fetch()  # an error of the data is none of XLA's
         try:
@@ -151,13 +155,22 @@ class _Batches:
         length: batches of the block at most.
         most: batches of any block at most.
         stacked: whether what the iterator gives are several batches, `[n, batch, ...]`.
+        arrays: see `Block`.
     """
 
-    def __init__(self, iterator: Any, length: int, most: int, stacked: bool = False) -> None:
+    def __init__(
+        self,
+        iterator: Any,
+        length: int,
+        most: int,
+        stacked: bool = False,
+        arrays: tuple[ArrayRows, ...] | None = None,
+    ) -> None:
         self.iterator = iterator
         self.length = length
         self.most = most
         self.stacked = stacked
+        self.arrays = arrays
         self.done = 0
         self._taken: list[Any] = []
 
@@ -181,7 +194,7 @@ class _Batches:
         if not self.stacked:
             return elements
         return [
-            _each(itemgetter(number), element)
+            _batch(element, number, self.arrays)
             for element in elements
             for number in range(_steps(element))
         ]
@@ -199,6 +212,15 @@ class _Batches:
             (_each(_stack, *group, *group[-1:] * (self.most - len(group))), len(group))
             for group in groups
         ]
+
+
+def _batch(stack: Any, number: Any, arrays: tuple[ArrayRows, ...] | None) -> Any:
+    """One of the batches of a stack."""
+    batch = _each(itemgetter(number), stack)
+    if arrays is None:
+        return batch
+    (rows,) = batch
+    return tuple(array.take(rows) for array in arrays)
 
 
 def _each(function: Callable[..., Any], *batches: Any) -> Any:
@@ -306,9 +328,9 @@ def _in_one_program(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Ten
         one_step: from a batch to logs.
     """
 
-    def several(stacked: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
+    def several(stack: Any, count: tf.Tensor, arrays: Any) -> dict[str, tf.Tensor]:
         def batch_of(number: tf.Tensor) -> Any:
-            return _each(itemgetter(number), stacked)
+            return _batch(stack, number, arrays)
 
         # Traced once; its outputs say what the loop carries.
         step = tf.function(one_step, autograph=False)
@@ -325,7 +347,7 @@ def _in_one_program(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Ten
 
     def run(batches: _Batches) -> dict[str, tf.Tensor]:
         for stack, number in batches.stacks():
-            logs = several(stack, tf.constant(number))
+            logs = several(stack, tf.constant(number), batches.arrays)
             batches.done += number
         return logs
 

@@ -117,7 +117,7 @@ def _choose_jit(model: keras.Model) -> tuple[bool, str]:
         return False, "it runs eagerly"
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return False, "several replicas, whose exchange XLA does not compile on every device"
-    if _on_accelerator():
+    if on_accelerator():
         return True, "an accelerator, where XLA fuses the step"
     if any(len(weight.shape) > 2 for weight in model.trainable_weights):
         return False, "convolutions on a CPU, which are faster without XLA"
@@ -135,9 +135,9 @@ def _choose_steps(
     if watcher is not None:
         return 1, f"{type(watcher).__name__} is called after every step"
     flops = _FLOPS_A_WEIGHT * batch_size * multiplications(model)
-    affordable = (_FLOPS_ON_ACCELERATOR if _on_accelerator() else _FLOPS_ON_CPU) / max(flops, 1.0)
+    affordable = (_FLOPS_ON_ACCELERATOR if on_accelerator() else _FLOPS_ON_CPU) / max(flops, 1.0)
     number = min(MAX_STEPS, round(affordable))
-    if jit_compile and not _on_accelerator():
+    if jit_compile and not on_accelerator():
         example = math.prod(size or 1 for size in model.data_shape)
         number = min(number, _BYTES_ON_CPU // (4 * batch_size * example))
     number = max(1, number)
@@ -212,7 +212,8 @@ def _flattened(callbacks: Any) -> list[Any]:
     return list(tf.nest.flatten(callbacks)) if callbacks else []
 
 
-def _on_accelerator() -> bool:
+def on_accelerator() -> bool:
+    """Whether TensorFlow sees another device than CPUs."""
     return any(device.device_type != "CPU" for device in tf.config.get_visible_devices())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -12,10 +12,19 @@ import tensorflow as tf
 
 from tfvae.data.array_batches import array_batches, array_blocks, fit_in_block
 from tfvae.layers.scheduled_weight import scheduled_weights
+from tfvae.models.array_rows import ArrayRows, array_rows
 
 # Keras' own, where an array comes without one.
 BATCH_SIZE = 32
 ARRAYS = (np.ndarray, tf.Tensor)
+
+
+class Feed(NamedTuple):
+    """What `fit` iterates over, and how its elements are batches; see `Block`."""
+
+    dataset: tf.data.Dataset
+    stacked: bool = False
+    arrays: tuple[ArrayRows, ...] | None = None
 
 
 def as_dataset(
@@ -32,14 +41,30 @@ def as_dataset(
     return array_batches(_with_weight(x, sample_weight), batch_size or BATCH_SIZE, shuffle)
 
 
+def as_rows(
+    x: Any, sample_weight: Any, batch_size: int | None, shuffle: bool, length: int
+) -> Feed | None:
+    """The blocks of `as_blocks` as numbers of rows, which a program takes of the arrays itself.
+
+    `None` where it cannot have them as they lie in memory.
+    """
+    shared = [array_rows(array) for array in _with_weight(x, sample_weight)]
+    arrays = tuple(rows for rows in shared if rows is not None)
+    if len(arrays) < len(shared):
+        return None
+    numbers = np.arange(len(x))
+    blocks = array_blocks((numbers,), batch_size or BATCH_SIZE, length, shuffle)
+    return Feed(blocks, stacked=True, arrays=arrays)
+
+
 def as_blocks(
     x: Any, sample_weight: Any, batch_size: int | None, shuffle: bool, length: int
-) -> tf.data.Dataset | None:
+) -> Feed | None:
     """The batches of `as_dataset`, so many at once; `None` if that is too much to hold."""
     arrays, size = _with_weight(x, sample_weight), batch_size or BATCH_SIZE
     if not fit_in_block(arrays, size, length):
         return None
-    return array_blocks(arrays, size, length, shuffle)
+    return Feed(array_blocks(arrays, size, length, shuffle), stacked=True)
 
 
 def _with_weight(x: Any, sample_weight: Any) -> tuple[Any, ...]:

@@ -27,12 +27,14 @@ from tfvae.models.blocks import (
     block_function,
     is_one_program,
 )
-from tfvae.models.execution import AUTO, Execution, choose_execution
+from tfvae.models.execution import AUTO, Execution, choose_execution, on_accelerator
 from tfvae.models.feeding import (
     ARRAYS,
     BATCH_SIZE,
+    Feed,
     as_blocks,
     as_dataset,
+    as_rows,
     split_off,
     steps_of_epoch,
     warn_of_long_schedules,
@@ -222,8 +224,8 @@ class TrainedOnExamples(keras.Model):
         if isinstance(x, ARRAYS):
             arrays = x, sample_weight, batch_size, shuffle
             in_blocks = self._blocks_of(*arrays) if given is None else None
-            self._training_block.stacked = in_blocks is not None
-            x = as_dataset(*arrays) if in_blocks is None else in_blocks
+            feed = in_blocks or Feed(as_dataset(*arrays))
+            x, self._training_block.stacked, self._training_block.arrays = feed
             y = sample_weight = None
             if given is None:
                 # One iterator for all epochs, which is ready for the next where one ends.
@@ -253,14 +255,14 @@ class TrainedOnExamples(keras.Model):
                 **kwargs,
             )
         finally:
-            self._training_block.stacked = False
+            self._training_block.stacked, self._training_block.arrays = False, None
         if steps is None:
             warn_of_long_schedules(self, 0)
         return history
 
     def _blocks_of(
         self, x: Any, sample_weight: Any, batch_size: int | None, shuffle: bool
-    ) -> tf.data.Dataset | None:
+    ) -> Feed | None:
         """Arrays in blocks, where a block is one program; `None` where single batches are better.
 
         Keras looks at the first element to build what is not built.
@@ -269,7 +271,8 @@ class TrainedOnExamples(keras.Model):
         built = all(layer.built for layer in self._flatten_layers())
         if not is_one_program(self) or not built or (metrics is not None and not metrics.built):
             return None
-        return as_blocks(x, sample_weight, batch_size, shuffle, self.steps_per_execution)
+        how = x, sample_weight, batch_size, shuffle, self.steps_per_execution
+        return (None if on_accelerator() else as_rows(*how)) or as_blocks(*how)
 
     def _as_validation(self, data: Any, batch_size: int | None) -> Any:
         """Checked, and arrays as a dataset, which Keras iterates after every epoch."""
