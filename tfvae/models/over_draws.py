@@ -19,6 +19,9 @@ _LOG = logging.getLogger("tfvae")
 # Rows of the decoder's input held at once.
 _ROWS_AT_ONCE = 4096
 
+OfDraws = Callable[[tf.Tensor, int], list[tf.Tensor]]
+"""From a seed and a number of draws to several tensors `[B]`, of one batch."""
+
 
 class Join(NamedTuple):
     """How the values of two chunks become one.
@@ -39,7 +42,7 @@ LOG_SUM_EXP = Join(tfp.math.log_add_exp, float("-inf"))
 def estimate(
     model: Any,
     key: str,
-    chunk_fn: Callable[..., Any],
+    chunk_fn: Callable[[tf.Tensor], OfDraws],
     join: Join,
     x: Any,
     num_samples: int,
@@ -51,7 +54,7 @@ def estimate(
     Args:
         model: a `LatentVariableModel`.
         key: its name for the function.
-        chunk_fn: from a batch `[B, ...]`, a seed and a number of draws to several tensors `[B]`.
+        chunk_fn: as for `in_chunks`.
         join: as for `over_draws`.
         x: as for `over_draws`; checked.
         num_samples: as for `over_draws`.
@@ -97,22 +100,25 @@ def _check_draws(num_samples: Any) -> None:
         )
 
 
-def in_chunks(chunk_fn: Callable[..., Any], join: Join, draws: int) -> Callable[..., Any]:
+def in_chunks(
+    chunk_fn: Callable[[tf.Tensor], OfDraws], join: Join, draws: int
+) -> Callable[..., Any]:
     """A function of a batch and the seeds of its chunks, `[n, 2]`, each of so many draws.
 
-    A loop holds one chunk at a time, whatever their number.
+    A loop holds one chunk at a time, whatever their number. What does not depend on the draws, the
+    posterior above all, is computed once.
 
     Args:
-        chunk_fn: as for `over_draws`.
+        chunk_fn: from a batch `[B, ...]` to what is computed of its draws.
         join: as for `over_draws`.
         draws: of a chunk.
     """
 
     def joined(batch: tf.Tensor, seeds: tf.Tensor) -> list[tf.Tensor]:
+        of_draws = chunk_fn(batch)
         # Traced once, for what it returns and for the loop.
-        seed = tf.TensorSpec([2], tf.int32)
-        chunk = tf.function(lambda seed: chunk_fn(batch, seed, draws), autograph=False)
-        chunk = chunk.get_concrete_function(seed)
+        chunk = tf.function(lambda seed: of_draws(seed, draws), autograph=False)
+        chunk = chunk.get_concrete_function(tf.TensorSpec([2], tf.int32))
 
         def next_chunk(number: tf.Tensor, totals: list[tf.Tensor]) -> Any:
             values = chunk(seeds[number])
@@ -155,8 +161,8 @@ def over_draws(
         ValueError: if `num_samples` is not a positive integer.
 
     Example:
-        >>> def count(batch, seed, draws):
-        ...     return [tf.fill(tf.shape(batch), float(draws))]
+        >>> def count(batch):
+        ...     return lambda seed, draws: [tf.fill(tf.shape(batch), float(draws))]
         >>> over_draws(
         ...     lambda draws: in_chunks(count, SUM, draws), SUM, np.zeros(3, "f"), 5000, 0, 2
         ... )[0].tolist()

@@ -28,7 +28,7 @@ from tfvae.models.base import EVALUATION_BATCH, LatentVariableModel
 from tfvae.models.checks import check_objective, refuse_second_regularizer
 from tfvae.models.image_networks import decoder_for_images, encoder_layers, layers_of_policy
 from tfvae.models.imputation import impute
-from tfvae.models.over_draws import LOG_SUM_EXP, SUM, estimate
+from tfvae.models.over_draws import LOG_SUM_EXP, SUM, OfDraws, estimate
 from tfvae.models.training import ExampleTerms
 from tfvae.objectives import ELBO, Objective, maximized
 from tfvae.priors import Prior, StandardNormal
@@ -299,15 +299,18 @@ class VAE(LatentVariableModel):
         `elbo = reconstruction - kl`, where `reconstruction` is the mean of log p(x|z).
         """
 
-        def chunk_terms(batch: tf.Tensor, row_seed: tf.Tensor, draws: int) -> list[tf.Tensor]:
-            q = plain(self.encode(batch))
-            z = q.sample(draws, seed=row_seed)
-            prior = self.prior.distribution()
-            kl = kl_divergence(as_tensor_like(q, z, is_draw=True), prior)
-            log_likelihood, _ = self._log_likelihood(batch, z)
-            return [tf.reduce_sum(log_likelihood, axis=0), draws * kl]
+        def terms(batch: tf.Tensor) -> OfDraws:
+            q, prior = plain(self.encode(batch)), self.prior.distribution()
 
-        sums = estimate(self, "elbo", chunk_terms, SUM, x, num_samples, seed, batch_size)
+            def of_draws(seed: tf.Tensor, draws: int) -> list[tf.Tensor]:
+                z = q.sample(draws, seed=seed)
+                kl = kl_divergence(as_tensor_like(q, z, is_draw=True), prior)
+                log_likelihood, _ = self._log_likelihood(batch, z)
+                return [tf.reduce_sum(log_likelihood, axis=0), draws * kl]
+
+            return of_draws
+
+        sums = estimate(self, "elbo", terms, SUM, x, num_samples, seed, batch_size)
         reconstruction, kl = (total / num_samples for total in sums)
         return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
@@ -336,15 +339,19 @@ class VAE(LatentVariableModel):
             arXiv:1509.00519, equation 8.
         """
 
-        def chunk_log_sum(batch: tf.Tensor, row_seed: tf.Tensor, draws: int) -> list[tf.Tensor]:
-            q = plain(self.encode(batch))
-            z = q.sample(draws, seed=row_seed)
-            log_likelihood, _ = self._log_likelihood(batch, z)
-            log_ratio = self.prior.distribution().log_prob(z) - q.log_prob(z)
-            return [tf.reduce_logsumexp(log_likelihood + log_ratio, axis=0)]
+        def log_weights(batch: tf.Tensor) -> OfDraws:
+            q, prior = plain(self.encode(batch)), self.prior.distribution()
+
+            def log_sum(seed: tf.Tensor, draws: int) -> list[tf.Tensor]:
+                z = q.sample(draws, seed=seed)
+                log_likelihood, _ = self._log_likelihood(batch, z)
+                log_ratio = prior.log_prob(z) - q.log_prob(z)
+                return [tf.reduce_logsumexp(log_likelihood + log_ratio, axis=0)]
+
+            return log_sum
 
         (log_sum,) = estimate(
-            self, "log_likelihood", chunk_log_sum, LOG_SUM_EXP, x, num_samples, seed, batch_size
+            self, "log_likelihood", log_weights, LOG_SUM_EXP, x, num_samples, seed, batch_size
         )
         return log_sum - np.float32(math.log(num_samples))
 
