@@ -17,7 +17,7 @@ ESTIMATE_TOLERANCE = 3e-3
 
 LIMIT = "limit"
 _RATES = ("train", "encode", "sample", "evaluate")
-_SECONDS = ("ready_s", "import_s")
+_SECONDS = ("ready_s", "evaluate_ready_s", "import_s")
 _MEGABYTES = ("memory_train_mb", "memory_mb")
 COLUMNS = (*_RATES, *_SECONDS, *_MEGABYTES)
 """What the table shows: images a second, seconds and megabytes."""
