@@ -13,8 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tfvae import VAE, layers
-from tfvae.data.array_batches import array_blocks
-from tfvae.models import blocks, feeding
+from tfvae.models import array_rows, blocks, feeding
 
 X = np.random.default_rng(0).random((70, 4), np.float32).round()
 
@@ -302,6 +301,7 @@ def test_arrays_come_in_blocks_and_change_nothing(steps, monkeypatch):
         lambda self: taken.append((self.stacked, self.arrays is not None)) or take(self),
     )
     ways = [(True, True), (True, False), (False, False)]
+    monkeypatch.setattr(array_rows, "_WORTH_SHARING", 128)
     models = [model(jit_compile=True, steps_per_execution=steps) for _ in ways]
     for vae, way in zip(models, ways, strict=True):
         keras.utils.set_random_seed(1)
@@ -317,7 +317,8 @@ def test_arrays_come_in_blocks_and_change_nothing(steps, monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
-def test_a_training_lets_go_of_its_array():
+def test_a_training_lets_go_of_its_array(monkeypatch):
+    monkeypatch.setattr(array_rows, "_WORTH_SHARING", 128)
     data = X.copy()
     kept = weakref.ref(data)
     vae = model(jit_compile=True, steps_per_execution=5)
@@ -338,12 +339,16 @@ def test_blocks_that_xla_cannot_compile_are_taken_apart():
         np.testing.assert_array_equal(a, b)
 
 
-def test_weighted_arrays_in_blocks(monkeypatch):
-    made = []
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+def test_weighted_arrays_in_blocks(dtype, monkeypatch):
+    arrays = []
+    init = blocks._Batches.__init__
     monkeypatch.setattr(
-        feeding, "array_blocks", lambda *args: made.append(array_blocks(*args)) or made[-1]
+        blocks._Batches,
+        "__init__",
+        lambda self, *args: arrays.append(args[-1]) or init(self, *args),
     )
-    weight = np.float32(np.arange(70) % 3)
+    weight = (np.arange(70) % 3).astype(dtype)
     losses = [
         model(jit_compile=jit, steps_per_execution=4)
         .fit(X, sample_weight=weight, batch_size=16, shuffle=False, verbose=0)
@@ -351,7 +356,31 @@ def test_weighted_arrays_in_blocks(monkeypatch):
         for jit in (False, True)
     ]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
-    assert len(made) == 1
+    assert [given is not None for given in arrays] == [False] * 2 + [True] * 2
+    assert len(arrays[-1]) == 3
+
+
+@pytest.mark.parametrize("shape", [(69,), (71, 1), ()])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_weights_that_are_not_one_for_each_example(jit_compile, shape):
+    with pytest.raises(ValueError, match=r"a value for each example.*Received: shape .* for 70"):
+        model(jit_compile=jit_compile).fit(X, sample_weight=np.ones(shape), verbose=0)
+
+
+def test_a_program_of_rows_is_not_compiled_for_every_number_of_them(monkeypatch):
+    """The second number and all after it have blocks, whose program serves them all."""
+    taken = []
+    take = blocks._Batches.stacks
+    monkeypatch.setattr(
+        blocks._Batches, "stacks", lambda self: taken.append(self.arrays is not None) or take(self)
+    )
+    vae = model(jit_compile=True)
+    for rows in (40, 30, 40, 50):
+        vae.fit(X[:rows], batch_size=10, verbose=0)
+    assert taken == [True, False, True, False]
+    vae.compile(jit_compile=True)
+    vae.fit(X[:30], batch_size=10, verbose=0)
+    assert taken[-1]
 
 
 def test_a_later_training_may_have_longer_blocks():

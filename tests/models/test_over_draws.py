@@ -106,3 +106,24 @@ def test_few_draws_and_convolutions_are_not_worth_it():
     assert compiles_estimates(dense, 1000 * 5000)
     assert not compiles_estimates(dense, 100 * 1000)
     assert not compiles_estimates(conv, 1000 * 5000)
+
+
+def test_a_batch_is_encoded_once_for_all_chunks(monkeypatch):
+    monkeypatch.setattr(over_draws, "_ROWS_AT_ONCE", 12)
+    encoded = []
+
+    def counted(x):
+        encoded.append(len(x))
+        return x
+
+    model = vae()
+    encode = model.encode
+    monkeypatch.setattr(
+        model,
+        "encode",
+        lambda x: encode(tf.ensure_shape(tf.numpy_function(counted, [x], tf.float32), x.shape)),
+    )
+    for estimate in (model.log_likelihood, model.elbo):
+        encoded.clear()
+        estimate(X, 9, batch_size=4)  # two batches of 3, in three chunks of 3 draws
+        assert encoded == [3, 3]

@@ -14,33 +14,43 @@ import tensorflow as tf
 
 _ALIGNMENT = 64
 """Bytes. TensorFlow's and XLA's buffers begin at multiples of this; NumPy's at multiples of 16."""
+_WORTH_SHARING = 2**20
+"""Bytes. What is smaller may as well be copied."""
 
 
 class ArrayRows(tf.experimental.ExtensionType):
     """An array `[N, ...]` that TensorFlow reads where it lies.
 
-    The elements before the first place where a buffer may begin are copied, all others are shared.
+    Up to 64 bytes before the first place where a buffer may begin are copied, and as many at the
+    end that the rest is of one size wherever the array begins: a program is compiled for a size.
 
     Attributes:
-        head: the first elements of the array, as many as 64 bytes hold.
-        body: the elements from `first` on.
+        edges: the first 64 bytes of the array and the last ones.
+        body: the elements from `first` on, but for those of the end.
         first: their number, of a type that holds the number of any element.
         row_shape: of an example.
     """
 
-    head: tf.Tensor
+    edges: tf.Tensor
     body: tf.Tensor
     first: tf.Tensor
-    row_shape: tf.TensorShape
+    row_shape: tuple[int, ...]
 
     def take(self, rows: tf.Tensor) -> tf.Tensor:
-        """The examples of these numbers, `[B, ...]` for `[B]`; float64 becomes float32."""
+        """The examples of these numbers, `[B, ...]` for `[B]`; float64 becomes float32.
+
+        The numbers must be those of rows: a program of XLA's does not say that one is not.
+        """
         size = tf.constant(math.prod(self.row_shape), self.first.dtype)
+        shared, copied = (tf.size(part, size.dtype) for part in (self.body, self.edges))
         number = tf.cast(rows, size.dtype)[:, tf.newaxis] * size + tf.range(size)
-        last = tf.size(self.head, size.dtype) - 1
-        in_head = tf.gather(self.head, tf.minimum(number, last))
-        in_body = tf.gather(self.body, tf.maximum(number - self.first, 0))
-        taken = tf.where(number < self.first, in_head, in_body)
+        place = number - self.first
+        edge = tf.where(place < 0, number, number - shared + copied // 2)
+        taken = tf.where(
+            (place >= 0) & (place < shared),
+            tf.gather(self.body, tf.clip_by_value(place, 0, shared - 1)),
+            tf.gather(self.edges, tf.clip_by_value(edge, 0, copied - 1)),
+        )
         taken = tf.reshape(taken, [-1, *self.row_shape])
         return tf.cast(taken, tf.float32) if taken.dtype == tf.float64 else taken
 
@@ -52,38 +62,36 @@ def array_rows(array: Any) -> ArrayRows | None:
         array: `[N, ...]`.
 
     Returns:
-        The rows, or `None` where memory cannot be shared: of a NumPy array that is read-only, has
-        gaps or another byte order, or holds less than 64 bytes.
+        The rows, or `None` where memory cannot be shared: of a NumPy array of a mebibyte or more
+        that is read-only, has gaps, is not aligned, or is not of numbers in this byte order.
 
     Example:
         >>> import numpy as np
         >>> array = np.arange(300.0).reshape(100, 3)
         >>> array_rows(array).take(tf.constant([99, 0])).numpy().tolist()
         [[297.0, 298.0, 299.0], [0.0, 1.0, 2.0]]
-        >>> array_rows(array[:, ::2]) is None
+        >>> array_rows(np.zeros((2000, 100, 2))[..., 0]) is None
         True
     """
-    if not isinstance(array, np.ndarray):
-        flat = body = tf.reshape(array, [-1])
-        first = 0
+    first = 0
+    if not isinstance(array, np.ndarray) or array.nbytes < _WORTH_SHARING:
+        body = tf.reshape(tf.convert_to_tensor(array), [-1])
+        edges = tf.zeros([2 * _ALIGNMENT // body.dtype.size], body.dtype)
     elif _is_plain(array):
-        flat = array.reshape(-1)
+        flat = np.asarray(array).reshape(-1)
+        copied = _ALIGNMENT // flat.itemsize
         first = -flat.ctypes.data % _ALIGNMENT // flat.itemsize
-        body = tf.experimental.dlpack.from_dlpack(flat[first:].__dlpack__())
+        shared = flat[first : len(flat) - copied + first]
+        body = tf.experimental.dlpack.from_dlpack(shared.__dlpack__())
+        edges = tf.convert_to_tensor(np.concatenate([flat[:copied], flat[-copied:]]))
     else:
         return None
-    number_type = tf.int32 if len(flat) <= tf.int32.max else tf.int64
-    return ArrayRows(
-        head=tf.convert_to_tensor(flat[: _ALIGNMENT // body.dtype.size]),
-        body=body,
-        first=tf.constant(first, number_type),
-        row_shape=array.shape[1:],
-    )
+    number_type = tf.int32 if math.prod(array.shape) <= tf.int32.max else tf.int64
+    return ArrayRows(edges, body, tf.constant(first, number_type), tuple(map(int, array.shape[1:])))
 
 
 def _is_plain(array: np.ndarray) -> bool:
     """Whether DLPack and TensorFlow take the memory of an array as it is."""
     flags = array.flags
     numbers = array.dtype.kind in "biuf" and array.dtype.itemsize <= 8 and array.dtype.isnative
-    laid_out = flags.c_contiguous and flags.aligned and flags.writeable
-    return numbers and laid_out and array.nbytes >= _ALIGNMENT
+    return numbers and flags.c_contiguous and flags.aligned and flags.writeable

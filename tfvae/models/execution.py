@@ -26,8 +26,9 @@ MAX_STEPS = 64
 # moves and a signal is heard.
 _FLOPS_ON_CPU = 2e10
 _FLOPS_ON_ACCELERATOR = 1e12
-# What the batches of a program may take, where three such lots are held: one in use, one ready, one
-# in the making. An accelerator's short steps make a new program dear.
+# What the batches of a program may take. Unless it takes them out of an array itself, three such
+# lots are held: one in use, one ready, one in the making. An accelerator's short steps make a new
+# program dear.
 _BYTES_ON_CPU = 2**24
 # Forward, and backward with respect to inputs and weights: three products of a multiplication and
 # an addition for each weight.

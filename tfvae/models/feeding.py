@@ -71,6 +71,11 @@ def _with_weight(x: Any, sample_weight: Any) -> tuple[Any, ...]:
     if sample_weight is None:
         return (x,)
     sample_weight = np.asarray(sample_weight)
+    if sample_weight.shape[:1] != (len(x),):
+        raise ValueError(
+            "`sample_weight` must have a value for each example. "
+            f"Received: shape {sample_weight.shape} for {len(x)} examples"
+        )
     return (x, sample_weight, sample_weight)
 
 

@@ -105,8 +105,8 @@ def in_chunks(
 ) -> Callable[..., Any]:
     """A function of a batch and the seeds of its chunks, `[n, 2]`, each of so many draws.
 
-    A loop holds one chunk at a time, whatever their number. What does not depend on the draws, the
-    posterior above all, is computed once.
+    A loop holds one chunk at a time, whatever their number. The posterior of the batch is computed
+    once: an encoder that draws numbers of its own does so once for all.
 
     Args:
         chunk_fn: from a batch `[B, ...]` to what is computed of its draws.

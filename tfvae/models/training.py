@@ -76,6 +76,7 @@ class TrainedOnExamples(keras.Model):
         self._training_block = Block()
         self._evaluation_block = Block()
         self._fell_back = False
+        self._rows_compiled_for: int | None = None
         self._asked = {"jit_compile": AUTO, "steps_per_execution": AUTO}
 
     @abstractmethod
@@ -272,7 +273,15 @@ class TrainedOnExamples(keras.Model):
         if not is_one_program(self) or not built or (metrics is not None and not metrics.built):
             return None
         how = x, sample_weight, batch_size, shuffle, self.steps_per_execution
-        return (None if on_accelerator() else as_rows(*how)) or as_blocks(*how)
+        if self.train_function is None:
+            self._rows_compiled_for = None
+        if on_accelerator() or self._rows_compiled_for not in (None, len(x)):
+            # A program of rows is of one number of them; one of blocks serves all.
+            return as_blocks(*how)
+        if (in_rows := as_rows(*how)) is None:
+            return as_blocks(*how)
+        self._rows_compiled_for = len(x)
+        return in_rows
 
     def _as_validation(self, data: Any, batch_size: int | None) -> Any:
         """Checked, and arrays as a dataset, which Keras iterates after every epoch."""

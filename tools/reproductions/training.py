@@ -27,6 +27,7 @@ from reproductions.results import RESULT
 from reproductions.setting import Setting
 from tfvae.callbacks import Checkpoints, HistoryCSV, read_history
 from tfvae.data import pipeline
+from tfvae.models.feeding import warn_of_long_schedules
 from tfvae.saving import latest_checkpoint, load_checkpoint, read_state, write_atomically
 
 CURVE_IMAGES, CURVE_SAMPLES = 1000, 50
@@ -108,7 +109,8 @@ class Budget(keras.callbacks.Callback):
     which logs what an epoch took.
 
     Args:
-        seconds: of all processors, of the training steps with their compilation.
+        seconds: of all processors, of the training steps with their compilation, which a training
+            that goes on after it was killed pays again.
         spent: of them before.
         rate: the learning rate at the begin.
     """
@@ -207,7 +209,9 @@ class Training:
         spent = sum(row["training_cpu_seconds"] for row in self.rows)
         budget = Budget(60 * self.plan["minutes"], spent, rate)
         self.model.compile(keras.optimizers.Adam(rate))
-        self._fit(len(self.rows) if budget.is_spent else None, budget)
+        finished = budget.is_spent or (self.folder / RESULT).exists()
+        self._fit(len(self.rows) if finished else None, budget)
+        warn_of_long_schedules(self.model, 0)
         return len(self.rows)
 
     def _fit(self, epochs: int | None, *callbacks: keras.callbacks.Callback) -> None:
