@@ -275,10 +275,10 @@ class TrainedOnExamples(keras.Model):
         how = x, sample_weight, batch_size, shuffle, self.steps_per_execution
         if self.train_function is None:
             self._rows_compiled_for = None
-        if on_accelerator() or self._rows_compiled_for not in (None, len(x)):
-            # A program of rows is of one number of them; one of blocks serves all.
-            return as_blocks(*how)
-        if (in_rows := as_rows(*how)) is None:
+        # A program of rows is compiled for their number; one of blocks serves all numbers.
+        at_hand = not on_accelerator() and self._rows_compiled_for in (None, len(x))
+        in_rows = as_rows(*how) if at_hand else None
+        if in_rows is None:
             return as_blocks(*how)
         self._rows_compiled_for = len(x)
         return in_rows
