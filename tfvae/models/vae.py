@@ -278,7 +278,8 @@ class VAE(LatentVariableModel):
         """The evidence lower bound of each example, with weight 1 whatever `beta` is.
 
         ELBO(x) = mean_k log p(x|z_k) - KL(q(z|x) || p(z)),   z_k ~ q(z|x); the divergence in closed
-        form where TFP has one, from the same draws otherwise.
+        form where TFP has one, from the same draws otherwise. All K are of one posterior: an
+        encoder that is random itself, with variational weights, is called once for a batch.
 
         Args:
             x: data `[N, *data_shape]`.
