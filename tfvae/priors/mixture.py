@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfvae import random
-from tfvae.distributions import plain, positive_scale
+from tfvae.distributions import mixture_of, plain, positive_scale
 from tfvae.distributions.elements import elements_or_none
 from tfvae.priors.base import Prior
 from tfvae.priors.normal import draw_standard_normal, independent_normal
@@ -139,7 +139,7 @@ class GaussianMixture(Prior):
         else:
             components = tfd.MultivariateNormalTriL(loc, mixing + tf.linalg.diag(scale))
         shares = tfd.Categorical(logits=tf.convert_to_tensor(self.logits))
-        return tfd.MixtureSameFamily(shares, components)
+        return mixture_of(shares, components)
 
     def draw(self, row_seeds: Any) -> tf.Tensor:
         loc, scale = tf.convert_to_tensor(self.loc), positive_scale(self.raw_scale)
@@ -244,7 +244,7 @@ class VampPrior(Prior):
 
     def distribution(self) -> tfd.Distribution:
         logits = tf.zeros([self.num_components], self.compute_dtype)
-        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), self.posteriors())
+        return mixture_of(tfd.Categorical(logits=logits), self.posteriors())
 
     def draw(self, row_seeds: Any) -> tf.Tensor:
         posteriors = self.posteriors()
