@@ -1,4 +1,7 @@
-"""What holds for every layer, regulariser, prior and model: see `registry.py`."""
+"""What holds for every layer, regulariser, prior and model: see `registry.py`.
+
+The tests of one entry follow each other, so that what they share is made once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import inspect
 import json
 from contextlib import contextmanager
 from copy import copy
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import keras
@@ -23,14 +26,18 @@ from tfvae.layers import DistributionLayer
 B = 6
 ABSTRACT = {"DistributionLayer", "LatentRegularizer", "Prior"}
 
-for_every_entry = pytest.mark.parametrize("name", REGISTRY)
+
+@pytest.fixture(scope="module", params=REGISTRY)
+def name(request):
+    """The name of an entry; a fixture of the module, since pytest goes by the values of those."""
+    return request.param
 
 
 def data(entry):
     return np.random.default_rng(0).uniform(size=(B, *entry.shape)).astype("f")
 
 
-@cache
+@lru_cache(maxsize=1)
 def target(name):
     """Data in the support of an entry's output: a draw of it, or zeros for a tensor."""
     entry = REGISTRY[name]
@@ -63,12 +70,19 @@ class Trial:
     def step(self):
         return float(self.model.train_on_batch(self.x, self.y, return_dict=True)["loss"])
 
-    def output(self):
+    def output(self, call=None):
         """The value of the output as an array, with the noise that the model starts with."""
         state = self.model.get_weights()
-        value = np.array(tf.convert_to_tensor(self.model(self.x)))
+        value = np.array(tf.convert_to_tensor((call or self.model)(self.x)))
         self.model.set_weights(state)
         return value
+
+
+@lru_cache(maxsize=1)
+def untrained(name):
+    """A model of an entry, for tests that leave it as it was, and what it makes of its data."""
+    trial = Trial(name)
+    return trial, trial.output()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -86,13 +100,12 @@ def test_everything_public_is_in_the_registry(kind):
     assert found
 
 
-@for_every_entry
 def test_is_built_by_its_data_and_made_again_by_its_configuration(name):
-    trial = Trial(name)
+    trial, output = untrained(name)
     assert trial.model.built
-    assert np.all(np.isfinite(trial.output()))
+    assert np.all(np.isfinite(output))
     if hasattr(trial.model, "output_shape"):
-        pairs = zip(trial.model.output_shape, trial.output().shape, strict=True)
+        pairs = zip(trial.model.output_shape, output.shape, strict=True)
         assert all(symbolic in (None, size) for symbolic, size in pairs)
     serialized = keras.saving.serialize_keras_object(trial.subject)
     again = keras.saving.deserialize_keras_object(json.loads(json.dumps(serialized)))
@@ -143,7 +156,7 @@ class Step(NamedTuple):
     weights: list
 
 
-@cache
+@lru_cache(maxsize=1)
 def step_in_python(name):
     optimizer = Recorder(0.01)
     trial = Trial(name).compile(optimizer, run_eagerly=True)
@@ -157,7 +170,6 @@ def step_in_python(name):
     return Step(loss, gradients, [weight.numpy() for weight in trial.model.weights])
 
 
-@for_every_entry
 def test_a_gradient_reaches_every_trainable_weight(name):
     step = step_in_python(name)
     assert np.isfinite(step.loss)
@@ -168,7 +180,6 @@ def test_a_gradient_reaches_every_trainable_weight(name):
         assert np.any(gradient != 0), path
 
 
-@for_every_entry
 def test_a_step_compiled_by_xla_equals_one_in_python(name):
     trial = Trial(name).compile(keras.optimizers.SGD(0.01), jit_compile=True)
     with same_noise():
@@ -179,7 +190,6 @@ def test_a_step_compiled_by_xla_equals_one_in_python(name):
         np.testing.assert_allclose(weight, value, rtol=1e-3, atol=1e-5, err_msg=weight.path)
 
 
-@for_every_entry
 def test_mixed_precision_leaves_densities_in_float32(name):
     expected = step_in_python(name)
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -201,7 +211,6 @@ def test_mixed_precision_leaves_densities_in_float32(name):
     assert loss == pytest.approx(expected.loss, rel=0.05, abs=0.05)
 
 
-@for_every_entry
 def test_saved_and_loaded_it_goes_on_bit_equal(name, tmp_path):
     trial = Trial(name).compile("adam", run_eagerly=True)
     trial.step()
@@ -214,19 +223,21 @@ def test_saved_and_loaded_it_goes_on_bit_equal(name, tmp_path):
         np.testing.assert_array_equal(found, expected, err_msg=expected.path)
 
 
-@for_every_entry
 def test_predict_gives_what_a_call_gives(name):
-    trial = Trial(name).compile(jit_compile=False)
-    expected = trial.output()
-    predicted = trial.model.predict(trial.x, verbose=0)
-    assert isinstance(predicted, np.ndarray)
+    trial, expected = untrained(name)
+    trial.compile(jit_compile=False)
+
+    def predict(x):
+        predicted = trial.model.predict(x, verbose=0)
+        assert isinstance(predicted, np.ndarray)
+        return predicted
+
+    predicted = trial.output(predict)
     np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-5)
 
 
-@for_every_entry
 def test_exported_it_gives_what_a_call_gives(name, tmp_path):
-    trial = Trial(name)
-    expected = trial.output()
+    trial, expected = untrained(name)
     trial.model.export(tmp_path / "exported", verbose=False)
     # The functions of a SavedModel do not keep its variables alive.
     loaded = tf.saved_model.load(tmp_path / "exported")
