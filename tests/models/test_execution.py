@@ -26,6 +26,18 @@ def test_xla_where_it_pays():
     assert "a small network" in str(vae(hidden=(4,)).execution(32))
 
 
+@pytest.mark.parametrize("network", ["dense", "conv"])
+def test_what_a_prior_learns_is_no_convolution(network):
+    for prior in (
+        tfvae.priors.VampPrior(2, pseudo_inputs=5),
+        tfvae.priors.GaussianMixture(2, 3, covariance="full"),
+    ):
+        model = VAE.for_images((16, 16, 1), 2, network=network, hidden=(512,), prior=prior)
+        model.compile()
+        assert any(len(weight.shape) > 2 for weight in prior.weights)
+        assert model.execution(32).jit_compile == (network == "dense")
+
+
 def test_what_is_said_explicitly_wins():
     plan = vae(jit_compile=False, steps_per_execution=5).execution(32)
     assert plan == (False, 5, "as asked for")

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tfvae.priors import Prior
+
 AUTO = "auto"
 
 MAX_STEPS = 64
@@ -120,11 +122,18 @@ def _choose_jit(model: keras.Model) -> tuple[bool, str]:
         return False, "several replicas, whose exchange XLA does not compile on every device"
     if on_accelerator():
         return True, "an accelerator, where XLA fuses the step"
-    if any(len(weight.shape) > 2 for weight in model.trainable_weights):
+    if _convolves(model):
         return False, "convolutions on a CPU, which are faster without XLA"
     if multiplications(model) < _WORTH_COMPILING:
         return False, "a small network, which XLA would compile for longer than it saves"
     return True, "a dense network on a CPU, where XLA fuses the step"
+
+
+def _convolves(model: keras.Model) -> bool:
+    """Whether a kernel slides over places. What a prior learns is none, of whatever rank it is."""
+    networks = [layer for layer in model._flatten_layers() if not isinstance(layer, Prior)]
+    weights = [weight for layer in networks for weight in layer._trainable_variables]
+    return any(len(weight.shape) > 2 for weight in weights)
 
 
 def _choose_steps(
