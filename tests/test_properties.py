@@ -73,9 +73,10 @@ class Trial:
     def output(self, call=None):
         """The value of the output as an array, with the noise that the model starts with."""
         state = self.model.get_weights()
-        value = np.array(tf.convert_to_tensor((call or self.model)(self.x)))
-        self.model.set_weights(state)
-        return value
+        try:
+            return np.array(tf.convert_to_tensor((call or self.model)(self.x)))
+        finally:
+            self.model.set_weights(state)
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 from scipy import stats
 from tensorflow_probability import distributions as tfd
 
@@ -120,21 +121,76 @@ def test_equals_tfps(kind, static):
 
 
 def test_sums_by_kahan_where_asked():
-    """A thousand ones and 1e8: float32 sums with an error of 12; its neighbours lie 4 apart."""
-    loc = np.sqrt(np.array([1e8] + 1000 * [1.0]))
+    """1e8 and 20,000 ones, of which a plain sum of float32 loses those in the large one's lane."""
+    loc = np.sqrt(np.array([1e8] + 20_000 * [1.0]))
     exact = stats.norm.logpdf(loc).sum()
     off = [
         MultivariateNormalDiag(
-            loc.astype("f"), tf.ones([1001]), experimental_use_kahan_sum=kahan
-        ).log_prob(tf.zeros([1001]))
+            loc.astype("f"), tf.ones(loc.shape), experimental_use_kahan_sum=kahan
+        ).log_prob(tf.zeros(loc.shape))
         - exact
         for kahan in (False, True)
     ]
-    assert abs(off[1]) <= 4 < abs(off[0])
+    assert abs(off[1]) <= 4 < abs(off[0])  # its neighbours lie 4 apart
 
 
-def test_a_draw_and_its_density_belong_together():
-    q = MultivariateNormalDiag(LOC, SCALE)
-    draw, density = q.experimental_sample_and_log_prob(4, seed=[3, 7])
-    np.testing.assert_array_equal(draw, q.sample(4, seed=[3, 7]))
-    np.testing.assert_allclose(density, q.log_prob(draw), rtol=1e-6)
+def test_a_draw_comes_with_the_density_of_its_noise():
+    """At a mean of 1,000 a draw itself is rounded to a sixteenth of the scale."""
+    q = MultivariateNormalDiag(LOC + 1000.0, 1e-3 * SCALE)
+    draw, density = q.experimental_sample_and_log_prob([2, 2], seed=[3, 7])
+    np.testing.assert_array_equal(draw, q.sample([2, 2], seed=[3, 7]))
+    assert draw.shape == (2, 2, 1, 3)
+    noise = MultivariateNormalDiag(0.0 * LOC, tf.ones_like(SCALE)).sample([2, 2], seed=[3, 7])
+    expected = (stats.norm.logpdf(noise) - np.log(1e-3 * SCALE.numpy())).sum(-1)
+    np.testing.assert_allclose(density, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "shape"),
+    [
+        ({"loc": LOCS[:, :1], "scale_diag": [2.0]}, (3, 5)),
+        ({"loc": LOCS[:, :1]}, (3, 5)),
+        ({"scale_diag": [2.0]}, (3, 5)),
+        ({"scale_diag": [2.0, 1.0]}, (3, 1)),
+    ],
+    ids=str,
+)
+def test_points_of_another_size_are_refused(given, shape):
+    with pytest.raises(ValueError, match=r"Points have the event shape .* Received"):
+        MultivariateNormalDiag(**given).log_prob(tf.zeros(shape))
+
+
+def test_a_divergence_between_two_sizes_is_refused():
+    four, one = (MultivariateNormalDiag(tf.zeros([5, d]), tf.ones([d])) for d in (4, 1))
+    for q, p in ((four, one), (one, four)):
+        with pytest.raises(ValueError, match=r"same event shape. Received"):
+            tfd.kl_divergence(q, p)
+
+
+def test_a_divergence_between_far_scales_is_finite():
+    scale = tf.constant([1e-30])
+    with tf.GradientTape() as tape:
+        tape.watch(scale)
+        q = MultivariateNormalDiag(tf.zeros([1]), scale)
+        divergence = tfd.kl_divergence(q, tfd.MultivariateNormalDiag(tf.zeros([1]), [1e10]))
+    # log(t / s) - 1/2 and -1 / s
+    np.testing.assert_allclose(divergence, 40 * np.log(10.0) - 0.5, rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(divergence, scale), [-1e30], rtol=1e-6)
+
+
+def test_validated_it_looks_at_a_variable_again():
+    scale = tf.Variable([1.0, 1.0])
+    q = MultivariateNormalDiag([0.0, 0.0], scale, validate_args=True)
+    q.log_prob([0.0, 0.0])
+    scale.assign([1.0, 0.0])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Singular"):
+        q.log_prob([0.0, 0.0])
+
+
+def test_the_base_of_a_flow_has_its_density():
+    flow = tfp.bijectors.Scale([2.0, 0.5, -1.0])
+    found, expected = (
+        tfd.TransformedDistribution(cls(LOC, SCALE), flow).log_prob([[0.3, 2.0, 1.0]])
+        for cls in (MultivariateNormalDiag, tfd.MultivariateNormalDiag)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -15,6 +15,7 @@ from small_models import LATENT, SHAPE, make_parts, make_vae
 
 from tfvae import Autoencoder, layers, priors, random
 from tfvae.export import read_card, tflite
+from tfvae.export.draws import POSTERIOR_STREAM
 from tfvae.export.flatbuffer import operators, schema
 from tfvae.export.interpreter import runners
 
@@ -141,6 +142,21 @@ def test_a_trained_prior_is_in_the_file(tmp_path):
     path = tflite(vae, tmp_path / "m.tflite", signatures=["sample"])
     found = runners(path.read_bytes())["sample"](seed=random.seeds(4, 1))
     np.testing.assert_allclose(found["z"], prior.draw(random.seeds(4, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [priors.GaussianMixture(LATENT, 4), priors.VampPrior(LATENT, pseudo_inputs=4)],
+    ids=lambda prior: prior.name,
+)
+def test_the_density_of_a_mixture_runs_on_a_device(prior, pictures, tmp_path):
+    vae, x, seed = make_vae(prior=prior), pictures[:1], random.seeds(1, 1)
+    path = tflite(vae, tmp_path / "m.tflite", signatures=["log_prob"], num_importance_samples=1)
+    found = runners(path.read_bytes())["log_prob"](x=x, seed=seed)["log_prob"]
+    q = vae.encode(x)
+    z = q.mean() + q.stddev() * random.normal(seed, LATENT, stream=POSTERIOR_STREAM)
+    expected = vae.decode(z).log_prob(x) + prior().log_prob(z) - q.log_prob(z)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_the_card_is_inside_the_file_and_beside_it(exported):

@@ -8,7 +8,7 @@ from tfvae.distributions.discretized_logistic import DiscretizedLogistic
 from tfvae.distributions.flow_bijectors import InverseAutoregressive, Radial, Sylvester
 from tfvae.distributions.gamma_draws import Beta, Gamma, NegativeBinomial, StudentT
 from tfvae.distributions.low_rank_normal import MultivariateNormalLowRank
-from tfvae.distributions.normal_mixture import NormalMixture, mixture_of
+from tfvae.distributions.normal_mixture import NormalMixture, by_differences, mixture_of
 from tfvae.distributions.precision import float_dtype
 from tfvae.distributions.scales import (
     positive_concentration,
@@ -36,6 +36,7 @@ __all__ = [
     "VonMisesFisher",
     "ZeroInflated",
     "as_tensor_like",
+    "by_differences",
     "central_value",
     "float_dtype",
     "mixture_of",

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfvae.distributions import central_value, plain
+from tfvae.distributions import by_differences, central_value, plain
 from tfvae.distributions.central import TRANSFORMED
 from tfvae.export.draws import (
     INDEPENDENT,
@@ -248,7 +248,9 @@ class _Functions:
         p = plain(self._model.decode(tf.reshape(z, [-1, *self._model.latent_shape])))
         repeated = tf.tile(x, [draws] + [1] * len(self._model.data_shape))
         log_likelihood = tf.reshape(p.log_prob(repeated), [draws, -1])
-        log_ratio = self._model.prior.distribution().log_prob(z) - q.log_prob(z)
+        # A device has no operators of double precision.
+        prior = by_differences(self._model.prior.distribution())
+        log_ratio = prior.log_prob(z) - q.log_prob(z)
         bound = tf.reduce_logsumexp(log_likelihood + log_ratio, axis=0) - math.log(draws)
         return {"log_prob": bound}
 
