@@ -24,9 +24,9 @@ AUTO = "auto"
 MAX_STEPS = 64
 """Steps of one execution at most."""
 
-# What an execution should come to: about a fifth of a second on two cores, so that a progress bar
-# moves and a signal is heard.
-_FLOPS_ON_CPU = 2e10
+# What an execution should come to: a tenth to half a second on two cores, fast and slow ones, so
+# that a progress bar moves and a signal is heard. Two to three milliseconds of Python come with it.
+_FLOPS_ON_CPU = 4e10
 _FLOPS_ON_ACCELERATOR = 1e12
 # What the batches of a program may take. Unless it takes them out of an array itself, three such
 # lots are held: one in use, one ready, one in the making. An accelerator's short steps make a new
