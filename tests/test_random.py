@@ -185,6 +185,21 @@ def test_numbers_of_one_seed_are_quantiles_of_the_words():
         np.testing.assert_allclose(made, stats.norm.ppf(unit)[: int(count)], rtol=1e-6)
 
 
+def test_xla_computes_numbers_once_for_all_that_read_them():
+    uses = [tf.square, tf.abs, lambda z: tf.reduce_sum(tf.reshape(z, [10, 100]) ** 3, axis=0)]
+
+    def exclusive_ors(count):
+        def used(seed):
+            numbers = random.standard_normal(seed, 1000)
+            return [use(numbers) for use in uses[:count]]
+
+        compiled = tf.function(used, jit_compile=True)
+        hlo = compiled.experimental_get_compiler_ir(tf.constant([3, 7]))(stage="optimized_hlo")
+        return hlo.count(" xor(")
+
+    assert exclusive_ors(3) == exclusive_ors(1) > 20
+
+
 def test_numbers_of_one_seed_are_normal_and_independent_of_their_neighbours_and_other_seeds():
     # Seeds (0, 0) and (0, 1), 200,000 numbers each: as above.
     first, second = (random.standard_normal(np.int32([0, i]), N).numpy() for i in (0, 1))

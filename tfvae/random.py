@@ -143,7 +143,7 @@ def _box_muller(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
 
 
 def _quantile_polynomial(start: float, end: float, w_of: Callable[[float], float]) -> list[float]:
-    """The normal quantile over x = 2 u - 1, as a polynomial of t from -1 to 1, highest power first.
+    """x = 2 u - 1 over the normal quantile, as a polynomial of t from -1 to 1, highest power first.
 
     Args:
         start: where t is -1, in the variable v.
@@ -156,7 +156,7 @@ def _quantile_polynomial(start: float, end: float, w_of: Callable[[float], float
         x = math.sqrt(-math.expm1(-w))
         # The lower tail: doubles are denser near zero than near one.
         below = math.exp(-w) / (2.0 * (1.0 + x))
-        return -NormalDist().inv_cdf(below) / x
+        return -x / NormalDist().inv_cdf(below)
 
     fitted = Chebyshev.interpolate(np.vectorize(value), _DEGREE).convert(kind=Polynomial)
     return [float(coefficient) for coefficient in fitted.coef[::-1]]
@@ -176,7 +176,9 @@ def _quantile(unit: tf.Tensor) -> tf.Tensor:
     w = -tf.math.log((1.0 - x) * (1.0 + x))
     middle = polynomial(_IN_THE_MIDDLE, w, 0.0, _MIDDLE)
     tails = polynomial(_IN_THE_TAILS, tf.sqrt(w), math.sqrt(_MIDDLE), math.sqrt(_TAILS))
-    return x * tf.where(w < _MIDDLE, middle, tails)
+    # A quotient XLA computes once for all that reads it; a product, with the words before it, as
+    # often as it is read: by the decoder and two densities in an estimate of the likelihood.
+    return x / tf.where(w < _MIDDLE, middle, tails)
 
 
 @tf.function(
