@@ -1,9 +1,10 @@
 """The rows of published tables: how the model is made, and what was published, by whom, where.
 
 The default epochs are those that fit into 90 minutes of two slow cores, scored with 5,000 samples
-of 10,000 images. An epoch costs about 4.6 processor seconds for the VAE, 13 for K = 5, 75 to 110
-for K = 50 (40 to 60 s on two cores). The VampPrior's costs three times the VAE's, since its encoder
-also sees the 500 pseudo-inputs with every batch, and its scores one and a half times.
+of 10,000 images. There an epoch costs about 4.6 processor seconds for the VAE, 13 for K = 5, 75 to
+110 for K = 50 (40 to 60 s on two cores); on a fast processor 1.3, 3.8 and 25. The VampPrior's costs
+three to four times the VAE's, since its encoder also sees the 500 pseudo-inputs with every batch,
+and its scores twice as much.
 """
 
 from __future__ import annotations
