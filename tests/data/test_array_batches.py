@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfvae.data import array_batches
+from tfvae.data.array_batches import array_blocks, row_blocks
 
 X = np.arange(20, dtype=np.float32).reshape(10, 2)
 
@@ -53,3 +55,17 @@ def test_a_seed_means_one_order():
         orders.append(x.numpy())
     np.testing.assert_array_equal(orders[0], orders[1])
     assert (orders[0] != orders[2]).any()
+
+
+@pytest.mark.parametrize("size", [10, 12])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_blocks_of_rows_are_those_of_the_arrays(shuffle, size):
+    """In every pass, with a seed; the last batch of ten is smaller."""
+    numbers = np.arange(size)
+    random.seed(0)
+    blocks = array_blocks((numbers,), 4, 2, shuffle).repeat(3)
+    random.seed(0)
+    rows = row_blocks(size, 4, 2, shuffle)
+    for (expected,), given in zip(blocks.as_numpy_iterator(), rows, strict=False):
+        np.testing.assert_array_equal(given, expected)
+    assert int(blocks.cardinality()) == 6

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tfvae import VAE, layers
-from tfvae.models import array_rows, blocks, feeding
+from tfvae.models import array_rows, blocks, execution, feeding
 
 X = np.random.default_rng(0).random((70, 4), np.float32).round()
 
@@ -315,6 +315,21 @@ def test_arrays_come_in_blocks_and_change_nothing(steps, monkeypatch):
     for vae in models[1:]:
         for a, b in zip(models[0].get_weights(), vae.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_blocks_that_read_an_array_are_longer_than_those_that_are_held(monkeypatch):
+    """Of four batches at most, by this limit; a validation holds its batches."""
+    monkeypatch.setattr(execution, "_BYTES_ON_CPU", 4 * 10 * X[0].nbytes)
+    lengths = []
+    take = blocks._Batches.stacks
+    monkeypatch.setattr(
+        blocks._Batches, "stacks", lambda self: lengths.append(self.length) or take(self)
+    )
+    vae = model(jit_compile=True)
+    for data, validation in ((X, None), (batches(), None), (X, (X,))):
+        vae.fit(data, validation_data=validation, batch_size=10, verbose=0)
+    assert lengths == [7, *[4, 3] * 3]
+    assert int(vae.optimizer.iterations) == 3 * 7
 
 
 def test_a_training_lets_go_of_its_array(monkeypatch):

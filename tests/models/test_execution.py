@@ -66,6 +66,8 @@ def test_blocks_fit_into_memory_and_are_of_one_length():
     compiled = vae(hidden=(4,), size=64, jit_compile=True)
     assert compiled.execution(128).steps_per_execution == 2**24 // (128 * 64 * 64 * 4) == 8
     assert compiled.execution(10_000).steps_per_execution == 1
+    # A program that takes its batches out of an array holds none.
+    assert compiled.execution(128, held=False).steps_per_execution == MAX_STEPS
     # 17 steps are three blocks of six, not two of eight and one of one; and 64 of 70 are 35.
     assert compiled.execution(128, steps=17).steps_per_execution == 6
     assert vae(hidden=(4,)).execution(32, steps=70).steps_per_execution == 35

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,8 @@ def array_batches(
     """
     size = len(arrays[0])
     starts = np.arange(0, size, batch_size)
-    batches = _passes(arrays, starts, np.minimum(starts + batch_size, size), shuffle)
+    bounds = np.stack([starts, np.minimum(starts + batch_size, size)], axis=1)
+    batches = _passes(arrays, bounds, shuffle)
     return without_autotuning(batches.prefetch(batches_ahead(batch_size * _row_bytes(arrays))))
 
 
@@ -71,16 +72,40 @@ def array_blocks(
     """
     import tensorflow as tf
 
-    size = len(arrays[0])
-    whole = size - size % batch_size
-    starts = np.append(np.arange(0, whole, length * batch_size), [whole] if whole < size else [])
-    ends = np.append(starts[1:], size)
+    bounds = _bounds_of_blocks(len(arrays[0]), batch_size, length)
 
     def stacked(*parts: tf.Tensor) -> tuple[tf.Tensor, ...]:
         rows = tf.minimum(tf.shape(parts[0])[0], batch_size)
         return tuple(tf.reshape(part, [-1, rows, *part.shape[1:]]) for part in parts)
 
-    return without_autotuning(_passes(arrays, starts, ends, shuffle).map(stacked).prefetch(1))
+    return without_autotuning(_passes(arrays, bounds, shuffle).map(stacked).prefetch(1))
+
+
+def row_blocks(
+    size: int, batch_size: int, length: int, shuffle: bool = False
+) -> Iterator[np.ndarray]:
+    """The numbers of the rows that `array_blocks` has, pass after pass without an end.
+
+    Args:
+        size: of the arrays.
+        batch_size: as for `array_blocks`.
+        length: as for `array_blocks`.
+        shuffle: as for `array_blocks`.
+
+    Yields:
+        Numbers, `[at most length, batch_size]`.
+
+    Example:
+        >>> blocks = row_blocks(7, batch_size=2, length=2)
+        >>> [next(blocks).tolist() for _ in range(4)]
+        [[[0, 1], [2, 3]], [[4, 5]], [[6]], [[0, 1], [2, 3]]]
+    """
+    order = _new_order()
+    bounds = _bounds_of_blocks(size, batch_size, length)
+    while True:
+        rows = order.permutation(size) if shuffle else np.arange(size)
+        for start, end in bounds:
+            yield rows[start:end].reshape(-1, min(batch_size, end - start))
 
 
 def fit_in_block(arrays: tuple[Any, ...], batch_size: int, length: int) -> bool:
@@ -96,16 +121,25 @@ def fit_in_block(arrays: tuple[Any, ...], batch_size: int, length: int) -> bool:
     return length * batch_size * _row_bytes(arrays) <= _AHEAD_BYTES
 
 
-def _passes(
-    arrays: tuple[Any, ...], starts: np.ndarray, ends: np.ndarray, shuffle: bool
-) -> tf.data.Dataset:
+def _bounds_of_blocks(size: int, batch_size: int, length: int) -> np.ndarray:
+    """First row and end of each block, `[N, 2]`; a smaller last batch is a block of its own."""
+    whole = size - size % batch_size
+    starts = [*range(0, whole, length * batch_size), *([whole] if whole < size else [])]
+    return np.stack([starts, [*starts[1:], size]], axis=1)
+
+
+def _new_order() -> np.random.Generator:
+    """What draws the orders of a training; `keras.utils.set_random_seed` fixes it."""
+    return np.random.default_rng(random.getrandbits(64))
+
+
+def _passes(arrays: tuple[Any, ...], bounds: np.ndarray, shuffle: bool) -> tf.data.Dataset:
     """The rows from each start to its end, in an order that every pass has of its own."""
     import tensorflow as tf
 
     size = len(arrays[0])
-    order = np.random.default_rng(random.getrandbits(64))
+    order = _new_order()
     takers = [_taker(array) for array in arrays]
-    bounds = np.stack([starts, ends], axis=1).astype(np.int64)
 
     def one_pass(_: tf.Tensor) -> tf.data.Dataset:
         if shuffle:

@@ -12,17 +12,34 @@ from __future__ import annotations
 import inspect
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfvae.models.array_rows import ArrayRows
 
 NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 """What TensorFlow raises for an operation that XLA does not know."""
+
+
+class Feed(NamedTuple):
+    """What batches come from.
+
+    Attributes:
+        dataset: for Keras to iterate over.
+        stacked: whether the data come in blocks, of `[steps, batch, ...]`.
+        arrays: where the data are the numbers of rows, what to take them of; else `None`.
+        rows: these numbers, which are taken in place of what Keras iterates over.
+    """
+
+    dataset: tf.data.Dataset | None = None
+    stacked: bool = False
+    arrays: tuple[ArrayRows, ...] | None = None
+    rows: Iterator[tuple[np.ndarray]] | None = None
 
 
 class Block:
@@ -32,16 +49,14 @@ class Block:
         steps: steps of the pass; `None` where only the data know.
         first: the step that the block begins with.
         done: steps that the last block took.
-        stacked: whether the data come in blocks, of `[steps, batch, ...]`.
-        arrays: where the data are the numbers of rows, what to take them of; else `None`.
+        feed: what the batches come from.
     """
 
     def __init__(self) -> None:
         self.steps: int | None = None
         self.first = 0
         self.done = 0
-        self.stacked = False
-        self.arrays: tuple[ArrayRows, ...] | None = None
+        self.feed = Feed()
 
     def length(self, most: int) -> int:
         """Steps of the block that begins now, of `most` at most."""
@@ -121,7 +136,8 @@ def block_function(
             batches = _Batches(iterator, 1, 1)
         else:
             most = model.steps_per_execution
-            batches = _Batches(iterator, block.length(most), most, block.stacked, block.arrays)
+            _, stacked, arrays, rows = block.feed
+            batches = _Batches(rows or iterator, block.length(most), most, stacked, arrays)
         if on_trial:
             batches.fetch()  # an error of the data is none of XLA's
         try:
@@ -155,7 +171,7 @@ class _Batches:
         length: batches of the block at most.
         most: batches of any block at most.
         stacked: whether what the iterator gives are several batches, `[n, batch, ...]`.
-        arrays: see `Block`.
+        arrays: see `Feed`.
     """
 
     def __init__(

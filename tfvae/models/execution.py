@@ -26,11 +26,11 @@ MAX_STEPS = 64
 
 # What an execution should come to: a tenth to half a second on two cores, fast and slow ones, so
 # that a progress bar moves and a signal is heard. Two to three milliseconds of Python come with it.
-_FLOPS_ON_CPU = 4e10
+_FLOPS_ON_CPU = 6e10
 _FLOPS_ON_ACCELERATOR = 1e12
-# What the batches of a program may take. Unless it takes them out of an array itself, three such
-# lots are held: one in use, one ready, one in the making. An accelerator's short steps make a new
-# program dear.
+# What the batches of a program may take where they are put together beside it. Three such lots are
+# held: one in use, one ready, one in the making. An accelerator's short steps make a new program
+# dear.
 _BYTES_ON_CPU = 2**24
 # Forward, and backward with respect to inputs and weights: three products of a multiplication and
 # an addition for each weight.
@@ -67,6 +67,7 @@ def choose_execution(
     jit_compile: bool | str = AUTO,
     steps_per_execution: int | str = AUTO,
     callbacks: Any = None,
+    held: bool = True,
 ) -> Execution:
     """Decides what an argument of `"auto"` leaves open.
 
@@ -77,6 +78,8 @@ def choose_execution(
         jit_compile: a decision, or `"auto"`.
         steps_per_execution: a decision, or `"auto"`.
         callbacks: of `fit`; one that wants to be called after every step is.
+        held: whether a program's batches are put together beside it, and not taken out of an array
+            in memory by the program itself.
 
     Returns:
         The decisions and their reasons.
@@ -94,7 +97,7 @@ def choose_execution(
         reasons.append(reason)
     if steps_per_execution == AUTO:
         steps_per_execution, reason = _choose_steps(
-            model, batch_size, steps, callbacks, bool(jit_compile)
+            model, batch_size, steps, callbacks, held=held and bool(jit_compile)
         )
         reasons.append(reason)
     return Execution(
@@ -137,7 +140,7 @@ def _convolves(model: keras.Model) -> bool:
 
 
 def _choose_steps(
-    model: keras.Model, batch_size: int, steps: int | None, callbacks: Any, jit_compile: bool
+    model: keras.Model, batch_size: int, steps: int | None, callbacks: Any, held: bool
 ) -> tuple[int, str]:
     if model.run_eagerly:
         return 1, "eager steps are single"
@@ -147,7 +150,7 @@ def _choose_steps(
     flops = _FLOPS_A_WEIGHT * batch_size * multiplications(model)
     affordable = (_FLOPS_ON_ACCELERATOR if on_accelerator() else _FLOPS_ON_CPU) / max(flops, 1.0)
     number = min(MAX_STEPS, round(affordable))
-    if jit_compile and not on_accelerator():
+    if held and not on_accelerator():
         example = math.prod(size or 1 for size in model.data_shape)
         number = min(number, _BYTES_ON_CPU // (4 * batch_size * example))
     number = max(1, number)

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfvae.data.array_batches import array_batches, array_blocks, fit_in_block
+from tfvae.data.array_batches import array_batches, array_blocks, fit_in_block, row_blocks
 from tfvae.layers.scheduled_weight import scheduled_weights
 from tfvae.models.array_rows import ArrayRows, array_rows
+from tfvae.models.blocks import Feed
 
 # Keras' own, where an array comes without one.
 BATCH_SIZE = 32
 ARRAYS = (np.ndarray, tf.Tensor)
-
-
-class Feed(NamedTuple):
-    """What `fit` iterates over, and how its elements are batches; see `Block`."""
-
-    dataset: tf.data.Dataset
-    stacked: bool = False
-    arrays: tuple[ArrayRows, ...] | None = None
 
 
 def as_dataset(
@@ -41,20 +34,26 @@ def as_dataset(
     return array_batches(_with_weight(x, sample_weight), batch_size or BATCH_SIZE, shuffle)
 
 
+def readable_rows(x: Any, sample_weight: Any) -> tuple[ArrayRows, ...] | None:
+    """The parts of a batch as arrays that a program reads where they lie.
+
+    `None` where one of them cannot be read so.
+    """
+    arrays = _with_weight(x, sample_weight)
+    rows = tuple(rows for array in arrays if (rows := array_rows(array)) is not None)
+    return rows if len(rows) == len(arrays) else None
+
+
 def as_rows(
-    x: Any, sample_weight: Any, batch_size: int | None, shuffle: bool, length: int
-) -> Feed | None:
+    arrays: tuple[ArrayRows, ...], size: int, batch_size: int | None, shuffle: bool, length: int
+) -> Feed:
     """The blocks of `as_blocks` as numbers of rows, which a program takes of the arrays itself.
 
-    `None` where it cannot have them as they lie in memory.
+    They need no thread beside the training, nor the 30 ms that a dataset of them takes to make: the
+    one here is for Keras to iterate over.
     """
-    shared = [array_rows(array) for array in _with_weight(x, sample_weight)]
-    arrays = tuple(rows for rows in shared if rows is not None)
-    if len(arrays) < len(shared):
-        return None
-    numbers = np.arange(len(x))
-    blocks = array_blocks((numbers,), batch_size or BATCH_SIZE, length, shuffle)
-    return Feed(blocks, stacked=True, arrays=arrays)
+    numbers = row_blocks(size, batch_size or BATCH_SIZE, length, shuffle)
+    return Feed(tf.data.Dataset.range(1), stacked=True, arrays=arrays, rows=zip(numbers))
 
 
 def as_blocks(

@@ -20,9 +20,11 @@ from tensorflow_probability import distributions as tfd
 
 from tfvae.data import check_images
 from tfvae.distributions import float_dtype
+from tfvae.models.array_rows import ArrayRows
 from tfvae.models.blocks import (
     Block,
     BlockCallbacks,
+    Feed,
     all_before_any,
     block_function,
     is_one_program,
@@ -31,10 +33,10 @@ from tfvae.models.execution import AUTO, Execution, choose_execution, on_acceler
 from tfvae.models.feeding import (
     ARRAYS,
     BATCH_SIZE,
-    Feed,
     as_blocks,
     as_dataset,
     as_rows,
+    readable_rows,
     split_off,
     steps_of_epoch,
     warn_of_long_schedules,
@@ -142,7 +144,11 @@ class TrainedOnExamples(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
     def execution(
-        self, batch_size: int = 32, steps: int | None = None, callbacks: Any = None
+        self,
+        batch_size: int = 32,
+        steps: int | None = None,
+        callbacks: Any = None,
+        held: bool = True,
     ) -> Execution:
         """How `fit` runs this model with batches of this size, and why.
 
@@ -150,6 +156,9 @@ class TrainedOnExamples(keras.Model):
             batch_size: examples in a batch.
             steps: training steps of an epoch, if known.
             callbacks: of `fit`.
+            held: whether batches wait in memory until they are used, as those of a dataset do;
+                those of an array that a program reads by itself do not, and as many of them make
+                a block as a fraction of a second holds.
 
         Raises:
             ValueError: if the model is not built.
@@ -159,7 +168,9 @@ class TrainedOnExamples(keras.Model):
                 "How a model is run depends on its layers' shapes: build it first, or call it on "
                 f"data. Received: {self.name!r} without weights"
             )
-        return choose_execution(self, batch_size, steps, **self._asked, callbacks=callbacks)
+        return choose_execution(
+            self, batch_size, steps, **self._asked, callbacks=callbacks, held=held
+        )
 
     def fit(
         self,
@@ -216,7 +227,10 @@ class TrainedOnExamples(keras.Model):
         if steps is not None:
             left = max(0, epochs - kwargs.get("initial_epoch", 0))
             warn_of_long_schedules(self, steps * left)
-        self._prepare(shape, steps, callbacks)
+        self._build_for(shape)
+        rows = self._rows_of(x, sample_weight) if given is None else None
+        # Keras validates in blocks as long as the training's, of batches that are held.
+        self._prepare(shape, steps, callbacks, held=rows is None or validation_data is not None)
         self._training_block.steps = steps
         if isinstance(x, tf.data.Dataset) and given is not None:
             # Keras counts a short block as a long one, and would take a dataset of known size to be
@@ -224,9 +238,9 @@ class TrainedOnExamples(keras.Model):
             x = x.filter(lambda *batch: True)
         if isinstance(x, ARRAYS):
             arrays = x, sample_weight, batch_size, shuffle
-            in_blocks = self._blocks_of(*arrays) if given is None else None
-            feed = in_blocks or Feed(as_dataset(*arrays))
-            x, self._training_block.stacked, self._training_block.arrays = feed
+            in_blocks = self._blocks_of(*arrays, rows) if given is None else None
+            self._training_block.feed = in_blocks or Feed(as_dataset(*arrays))
+            x = self._training_block.feed.dataset
             y = sample_weight = None
             if given is None:
                 # One iterator for all epochs, which is ready for the next where one ends.
@@ -256,32 +270,47 @@ class TrainedOnExamples(keras.Model):
                 **kwargs,
             )
         finally:
-            self._training_block.stacked, self._training_block.arrays = False, None
+            self._training_block.feed = Feed()
         if steps is None:
             warn_of_long_schedules(self, 0)
         return history
 
+    def _rows_of(self, x: Any, sample_weight: Any) -> tuple[ArrayRows, ...] | None:
+        """Arrays, where a program may take its batches out of them by itself."""
+        if not isinstance(x, ARRAYS) or on_accelerator() or not self._is_built_throughout():
+            return None
+        if self.train_function is None:
+            self._rows_compiled_for = None
+        # A program of rows is compiled for their number; one of blocks serves all numbers.
+        at_hand = self._rows_compiled_for in (None, len(x))
+        return readable_rows(x, sample_weight) if at_hand else None
+
     def _blocks_of(
-        self, x: Any, sample_weight: Any, batch_size: int | None, shuffle: bool
+        self,
+        x: Any,
+        sample_weight: Any,
+        batch_size: int | None,
+        shuffle: bool,
+        rows: tuple[ArrayRows, ...] | None,
     ) -> Feed | None:
         """Arrays in blocks, where a block is one program; `None` where single batches are better.
 
         Keras looks at the first element to build what is not built.
         """
-        metrics = self._compile_metrics
-        built = all(layer.built for layer in self._flatten_layers())
-        if not is_one_program(self) or not built or (metrics is not None and not metrics.built):
+        if not is_one_program(self) or not self._is_built_throughout():
             return None
-        how = x, sample_weight, batch_size, shuffle, self.steps_per_execution
-        if self.train_function is None:
-            self._rows_compiled_for = None
-        # A program of rows is compiled for their number; one of blocks serves all numbers.
-        at_hand = not on_accelerator() and self._rows_compiled_for in (None, len(x))
-        in_rows = as_rows(*how) if at_hand else None
-        if in_rows is None:
-            return as_blocks(*how)
+        how = batch_size, shuffle, self.steps_per_execution
+        if rows is None:
+            return as_blocks(x, sample_weight, *how)
         self._rows_compiled_for = len(x)
-        return in_rows
+        return as_rows(rows, len(x), *how)
+
+    def _is_built_throughout(self) -> bool:
+        """Whether Keras has nothing left to build, of layers and of metrics."""
+        metrics = self._compile_metrics
+        return all(layer.built for layer in self._flatten_layers()) and (
+            metrics is None or metrics.built
+        )
 
     def _as_validation(self, data: Any, batch_size: int | None) -> Any:
         """Checked, and arrays as a dataset, which Keras iterates after every epoch."""
@@ -331,6 +360,7 @@ class TrainedOnExamples(keras.Model):
         number = steps_of_epoch(x, batch_size, steps)
         with self._steps_for_now():
             if not isinstance(callbacks, BlockCallbacks):  # as they come from `fit`
+                self._build_for(shape)
                 self._prepare(shape, number, callbacks)
                 callbacks = BlockCallbacks(
                     self._training_block,
@@ -370,14 +400,19 @@ class TrainedOnExamples(keras.Model):
         finally:
             self.steps_per_execution = steps
 
-    def _prepare(self, shape: tuple[int, ...] | None, steps: int | None, callbacks: Any) -> None:
+    def _build_for(self, shape: tuple[int, ...] | None) -> None:
+        """Builds the model for batches of this shape, if it is to be trained and not built."""
+        if self.compiled and shape is not None and not self.built:
+            with self.distribute_strategy.scope():
+                self.build((None, *shape[1:]))
+
+    def _prepare(
+        self, shape: tuple[int, ...] | None, steps: int | None, callbacks: Any, held: bool = True
+    ) -> None:
         """Decides how to run batches of this shape; other functions are made where it matters."""
         if not self.compiled or shape is None:
             return
-        if not self.built:
-            with self.distribute_strategy.scope():
-                self.build((None, *shape[1:]))
-        chosen = self.execution(shape[0], steps, callbacks)
+        chosen = self.execution(shape[0], steps, callbacks, held)
         if chosen.jit_compile != self.jit_compile and not self._fell_back:
             self.jit_compile = chosen.jit_compile
             self.train_function = self.test_function = None
