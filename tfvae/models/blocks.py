@@ -121,7 +121,7 @@ def block_function(
     if model.run_eagerly:
         run = _one_by_one(one_step)
     elif is_one_program(model):
-        run = _in_one_program(one_step)
+        run = _in_one_program(one_step, compile_rest=fall_back is None)
     else:
         compiled = tf.function(
             one_step, jit_compile=model.jit_compile, reduce_retracing=True, autograph=False
@@ -215,19 +215,12 @@ class _Batches:
             for number in range(_steps(element))
         ]
 
-    def stacks(self) -> list[tuple[Any, int]]:
-        """The same in stacks `[most, batch, ...]`, and how many batches are in each.
-
-        The rest of a stack is filled, with what is not looked at.
-        """
+    def stacks(self) -> list[Any]:
+        """The same in stacks `[at most length, batch, ...]`."""
         elements = self.fetch()
         if self.stacked:
-            return [(_filled(element, self.most), _steps(element)) for element in elements]
-        groups = [list(alike) for _, alike in itertools.groupby(elements, _shapes)]
-        return [
-            (_each(_stack, *group, *group[-1:] * (self.most - len(group))), len(group))
-            for group in groups
-        ]
+            return elements
+        return [_each(_stack, *alike) for _, alike in itertools.groupby(elements, _shapes)]
 
 
 def _batch(stack: Any, number: Any, arrays: tuple[ArrayRows, ...] | None) -> Any:
@@ -251,6 +244,7 @@ def _stack(*parts: tf.Tensor) -> tf.Tensor:
 
 
 def _filled(stack: Any, most: int) -> Any:
+    """A stack of so many batches, of which those that are added are not to be looked at."""
     missing = most - _steps(stack)
     if not missing:
         return stack
@@ -259,6 +253,10 @@ def _filled(stack: Any, most: int) -> Any:
 
 def _steps(stack: Any) -> int:
     return int(tf.nest.flatten(stack)[0].shape[0])
+
+
+def _batch_size(stack: Any) -> int:
+    return int(tf.nest.flatten(stack)[0].shape[1])
 
 
 def _without_optionals(batch: Any) -> Any:
@@ -333,7 +331,9 @@ def _in_a_loop(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Tensor]]
     return run
 
 
-def _in_one_program(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Tensor]]:
+def _in_one_program(
+    one_step: Callable, compile_rest: bool
+) -> Callable[[_Batches], dict[str, tf.Tensor]]:
     """Runs a block as one program of XLA's, a loop whose state stays where it is.
 
     A program for each step would allocate weights and moments anew, and copy them, at every step:
@@ -342,6 +342,8 @@ def _in_one_program(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Ten
 
     Args:
         one_step: from a batch to logs.
+        compile_rest: whether a batch that is alone with its size, as the smaller one at the end of
+            an epoch, is worth a program of its own, which takes as long to compile as the other.
     """
 
     def several(stack: Any, count: tf.Tensor, arrays: Any) -> dict[str, tf.Tensor]:
@@ -359,11 +361,23 @@ def _in_one_program(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Ten
         _, logs = tf.while_loop(lambda done, logs: done < count, next_step, (0, nothing))
         return logs
 
+    def rest(stack: Any, arrays: Any) -> dict[str, tf.Tensor]:
+        return one_step(_batch(stack, 0, arrays))
+
     several = tf.function(several, jit_compile=True, reduce_retracing=True, autograph=False)
+    rest = tf.function(rest, reduce_retracing=True, autograph=False)
+    largest = 0
 
     def run(batches: _Batches) -> dict[str, tf.Tensor]:
-        for stack, number in batches.stacks():
-            logs = several(stack, tf.constant(number), batches.arrays)
+        nonlocal largest
+        for stack in batches.stacks():
+            number, size = _steps(stack), _batch_size(stack)
+            largest = max(largest, size)
+            if number == 1 and size < largest and not compile_rest:
+                logs = rest(stack, batches.arrays)
+            else:
+                filled = _filled(stack, batches.most)
+                logs = several(filled, tf.constant(number), batches.arrays)
             batches.done += number
         return logs
 
