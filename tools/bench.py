@@ -2,17 +2,19 @@
 
     python tools/bench.py --install     # once: the competitors' own environment
     python tools/bench.py               # quick: a few minutes
-    python tools/bench.py --full        # every case and batch size, five rounds
+    python tools/bench.py --full        # every case and batch size, three rounds
     python tools/bench.py --time-to 95 --mnist FILE
     python tools/bench.py --memory
     python tools/bench.py --imports
 
 Every competitor trains the same network from the same weights on the same images with Adam, and
 computes the same loss: that is checked first, with the same noise, over ten steps. Then each is
-measured in a process of its own, one after the other, round after round, on as many processors as
-`--threads` says. The table has medians over the rounds, and in brackets tfvae's value divided by
-the competitor's: its median over the rounds; smallest and largest. For images a second above 1
-means that tfvae is faster; for seconds and megabytes below 1 means that it needs less.
+measured in a process of its own, on as many processors as `--threads` says. In each of `--rounds`
+the processes are new. tfvae's and a competitor's (those of all libraries' bare products together)
+take `--turns`, one measured while the other is stopped: what slows the machine for a while slows
+both. The table has medians over the turns, and in brackets tfvae's value divided by the
+competitor's: its median over the turns; smallest and largest. For images a second above 1 means
+that tfvae is faster; for seconds and megabytes below 1 means that it needs less.
 
 `ready` is what a first training costs beyond its epoch: building, tracing, compiling. A star marks
 a competitor that was disturbed: others used more than a tenth of the machine, even at the second
@@ -22,6 +24,7 @@ try. Nothing here passes or fails by a time; the exit status is 1 if losses disa
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import subprocess
@@ -29,10 +32,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import NamedTuple
 
 from bench_competitors import report
-from bench_competitors.cases import CASES
-from bench_competitors.processes import TOOLS, Machine, run_worker
+from bench_competitors.cases import CASES, CHECK_BATCH
+from bench_competitors.processes import TOOLS, Machine, Worker, run_worker
 from bench_competitors.quiet import wait_for_quiet
 from bench_competitors.registry import COMPETITORS, measures_of, takes_part
 
@@ -100,7 +104,7 @@ def compare(machine: Machine, options: argparse.Namespace, folder: Path) -> int:
     for name in options.competitors:
         print(f"- {name}: {COMPETITORS[name].does}")
     checks = [
-        _run(machine, options, folder, name, case, 32, 0, ("check",))
+        _check(machine, options, folder, name, case)
         for case in options.cases
         for name in options.competitors
         if takes_part(name, case) and not name.startswith(report.LIMIT)
@@ -115,7 +119,8 @@ def compare(machine: Machine, options: argparse.Namespace, folder: Path) -> int:
             if not cell:
                 continue
             runs += cell
-            print(f"\n## {case}, batch {batch}, {options.rounds} rounds\n")
+            turns = f"{options.rounds} rounds of {options.turns} turns"
+            print(f"\n## {case}, batch {batch}, {turns}\n")
             print(report.table(report.with_limit(cell), DISTURBED), flush=True)
     apart = report.disagreements([*checks, *runs])
     print("\n" + ("\n".join(apart) if apart else "All losses agree."))
@@ -127,53 +132,112 @@ def compare(machine: Machine, options: argparse.Namespace, folder: Path) -> int:
 def measure(
     machine: Machine, options: argparse.Namespace, folder: Path, case: str, batch: int
 ) -> list[report.Run]:
-    """All rounds of one case and batch: the competitors in turn, round after round."""
+    """All turns of one case and batch; what failed is not tried again."""
+    wanted: dict[str, list[str]] = {}
+    for name in options.competitors:
+        measures = [m for m in measures_of(name, case) if m in options.measures]
+        if batch != options.batches[0] and "evaluate" in measures:
+            measures.remove("evaluate")  # its batches are its own
+        if takes_part(name, case) and measures:
+            wanted[name] = measures
     runs: list[report.Run] = []
-    failed: set[str] = set()
-    for number in range(options.rounds):
-        for name in options.competitors:
-            # What failed once fails again.
-            if not takes_part(name, case) or name in failed:
-                continue
-            wanted = [m for m in measures_of(name, case) if m in options.measures]
-            if batch != options.batches[0] and "evaluate" in wanted:
-                wanted.remove("evaluate")  # its batches are its own
-            if not wanted:
-                continue
-            run = _run(machine, options, folder, name, case, batch, number, tuple(wanted))
-            runs.append(run)
-            if run.error:
-                failed.add(name)
+    number = 0
+
+    def note(name: str, values: dict[str, float], error: str, disturbed: float = 0.0) -> None:
+        runs.append(report.Run(name, case, batch, number, values, error, disturbed))
+        if error:
+            wanted.pop(name, None)
+
+    def started(names: Collection[str], stack: contextlib.ExitStack) -> list[Contestant]:
+        ready = []
+        for name in names:
+            arguments = _arguments(options, folder, name, case, batch, wanted[name])
+            wait_for_quiet(options.patience, DISTURBED)
+            apart = COMPETITORS[name].apart
+            worker = stack.enter_context(Worker(machine, "worker", arguments, apart))
+            start = worker.answer()
+            if worker.error:
+                note(name, {}, worker.error)
+            else:
+                ready.append(Contestant(name, worker, start))
+        return ready
+
+    for attempt in range(options.rounds):
+        with contextlib.ExitStack() as stack:
+            shared = started(wanted.keys() & {report.REFERENCE}, stack)
+            for group in groups_of(wanted):
+                if sys.stderr.isatty():
+                    print(f"\r{case} {batch} round {attempt + 1} {group}", end="", file=sys.stderr)
+                with contextlib.ExitStack() as others:
+                    rivals = started(group, others)
+                    for turn in range(options.turns):
+                        for taken in take_turn([*shared, *rivals], options.patience, turn):
+                            note(*taken)
+                        number += 1
     return runs
 
 
-def _run(
-    machine: Machine,
-    options: argparse.Namespace,
-    folder: Path,
-    name: str,
-    case: str,
-    batch: int,
-    number: int,
-    measures: tuple[str, ...],
-) -> report.Run:
-    """One process; once more if others disturbed it."""
+class Contestant(NamedTuple):
+    """A process that waits for its turn, and what its start took."""
+
+    name: str
+    worker: Worker
+    start: dict[str, float]
+
+
+def groups_of(names: Collection[str]) -> list[tuple[str, ...]]:
+    """Who takes turns with the reference at the same time: all limits, of which the best counts.
+
+    Example:
+        >>> groups_of(["tfvae", "limit-tf", "jax", "limit-jax"])
+        [('limit-tf', 'limit-jax'), ('jax',)]
+        >>> groups_of(["tfvae"])
+        [()]
+    """
+    rivals = [name for name in names if name != report.REFERENCE]
+    limits = tuple(name for name in rivals if name.startswith(report.LIMIT))
+    groups = [limits if name in limits else (name,) for name in rivals]
+    return list(dict.fromkeys(groups)) or [()]
+
+
+def take_turn(
+    contestants: list[Contestant], patience: float, turn: int
+) -> list[tuple[str, dict[str, float], str, float]]:
+    """Name, measurements, error and disturbance of each, one after the other.
+
+    All of them once more if others disturbed one. Every second turn has the opposite order. What
+    the start took goes with the first.
+    """
+    tries = []
+    for _ in range(2):
+        wait_for_quiet(patience, DISTURBED)
+        taken = []
+        for name, worker, start in contestants[:: -1 if turn % 2 else 1]:
+            values = worker.ask()
+            disturbed = values.pop("disturbed", 0.0)
+            if values and turn == 0:
+                values = {**start, **values}
+            taken.append((name, values, worker.error, disturbed))
+        tries.append(taken)
+        if all(error or disturbed <= DISTURBED for *_, error, disturbed in taken):
+            break
+    return min(tries, key=lambda taken: max((share for *_, share in taken), default=0.0))
+
+
+def _arguments(
+    options: argparse.Namespace, folder: Path, name: str, case: str, batch: int, measures: list[str]
+) -> list[str]:
     arguments = [name, case, "--inputs", str(folder / f"{case}.npz"), "--batch", str(batch)]
     arguments += ["--measures", ",".join(measures), "--seconds", str(options.seconds)]
-    arguments += ["--images", str(options.images), "--draws", str(options.draws)]
-    if sys.stderr.isatty():
-        print(f"\r{case} {batch} round {number + 1} {name:20s}", end="", file=sys.stderr)
-    tries = []
-    for _ in range(1 if measures == ("check",) else 2):
-        if measures != ("check",):
-            wait_for_quiet(options.patience, DISTURBED)
-        values, error = run_worker(machine, "worker", arguments, COMPETITORS[name].apart)
-        disturbed = values.pop("disturbed", 0.0)
-        tries.append(report.Run(name, case, batch, number, values, error, disturbed))
-        if error or disturbed <= DISTURBED:
-            break
-    # A failure is no measurement: it is taken only where there is nothing else.
-    return min(tries, key=lambda run: (bool(run.error), run.disturbed))
+    return [*arguments, "--images", str(options.images), "--draws", str(options.draws)]
+
+
+def _check(
+    machine: Machine, options: argparse.Namespace, folder: Path, name: str, case: str
+) -> report.Run:
+    arguments = _arguments(options, folder, name, case, CHECK_BATCH, ["check"])
+    values, error = run_worker(machine, "worker", arguments, COMPETITORS[name].apart)
+    return report.Run(name, case, CHECK_BATCH, 0, values, error)
 
 
 def _parse() -> argparse.Namespace:
@@ -188,7 +252,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--competitors", type=names, help=",".join(COMPETITORS))
     parser.add_argument("--batches", type=lambda text: [int(b) for b in text.split(",")])
     parser.add_argument("--measures", default="train,encode,sample,evaluate")
-    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--rounds", type=int, help="for each, all processes are new")
+    parser.add_argument("--turns", type=int, help="of each process")
     parser.add_argument("--seconds", type=float, help="of each measurement")
     parser.add_argument("--images", type=int, help="whose likelihood is estimated")
     parser.add_argument("--draws", type=int, default=5000, help="for it: a multiple of 1,000")
@@ -211,8 +276,9 @@ def _parse() -> argparse.Namespace:
     options.cases = options.cases or list(CASES if full else _QUICK_CASES)
     options.competitors = options.competitors or list(COMPETITORS)
     options.batches = options.batches or (list(_BATCHES) if full else [128])
-    options.rounds = options.rounds or (5 if full else 2)
-    options.seconds = options.seconds or (3.0 if full else 1.0)
+    options.rounds = options.rounds or (3 if full else 1)
+    options.turns = options.turns or 5
+    options.seconds = options.seconds or 1.0
     options.images = options.images or (1000 if full else 100)
     options.measures = options.measures.split(",")
     if options.time_to is not None and options.mnist is None:

@@ -307,6 +307,14 @@ def test_a_smaller_last_batch_is_not_worth_a_program(in_batches):
     np.testing.assert_allclose(*scores, rtol=1e-4)
 
 
+def test_smaller_batches_of_another_training_are_compiled():
+    """Two sizes, each of which begins a pass: XLA cannot compile the second."""
+    vae = unfit(spared=32)
+    vae.fit(X[:64], batch_size=32, verbose=0)
+    with pytest.raises(blocks.NOT_COMPILED):
+        vae.fit(X[:64], batch_size=16, verbose=0)
+
+
 def test_who_asks_for_xla_gets_its_error():
     for spared in (None, 32):
         with pytest.raises(blocks.NOT_COMPILED):

@@ -1,5 +1,8 @@
 """The arithmetic of `tools/bench.py`: medians, ratios, the limit, and whether losses agree."""
 
+import argparse
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -9,8 +12,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
+import bench
 from bench_competitors import cases, quiet, registry, report
+from bench_competitors.processes import Machine, Worker, run_worker
 from bench_competitors.report import Run
+
+HERE = Machine(environment=Path("none"), threads=1, timeout=60.0)
 
 
 def runs_of(**values):
@@ -108,3 +115,78 @@ def test_own_work_is_counted_as_own():
     # In hundredths of a second.
     assert quiet._own() - before >= 0.07
     assert 0.0 <= quiet.Neighbours().share() <= 1.0
+
+
+@pytest.fixture
+def products(tmp_path):
+    """How to start the bare products of NumPy, which need nothing that takes long to import."""
+    case = cases.CASES["dense"]
+    images = np.zeros((256, *case.image_shape), np.uint8)
+    cases.save_inputs(tmp_path / "dense.npz", case, images)
+    return ["limit-numpy", "dense", "--inputs", str(tmp_path / "dense.npz"), "--seconds", "0.01"]
+
+
+def state(worker):
+    """The letter that Linux gives it."""
+    stat = Path(f"/proc/{worker._process.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0]
+
+
+def test_a_worker_goes_on_in_its_turns_alone(products):
+    with Worker(HERE, "worker", products, apart=False) as worker:
+        start = worker.answer()
+        assert start["ready_s"] >= 0.0
+        assert worker.error == ""
+        for _ in range(2):
+            while state(worker) != "T":
+                time.sleep(0.01)
+            assert worker.ask()["train"] > 0.0
+
+
+def test_a_worker_that_ends_says_why(products):
+    values, error = run_worker(HERE, "worker", ["nobody", *products[1:]], apart=False)
+    assert values == {}
+    assert "invalid choice: 'nobody'" in error
+    assert run_worker(HERE, "worker", products, apart=True) == (
+        {},
+        "no environment at none: run with --install",
+    )
+    with Worker(HERE, "worker", products, apart=False) as worker:
+        worker.answer()
+        os.kill(worker._process.pid, signal.SIGKILL)
+        assert worker.ask() == {}
+        assert worker.error == "exit status -9"
+        assert worker.ask() == {}
+
+
+def test_turns_are_numbered_and_failures_are_not_repeated(products, monkeypatch):
+    """Two rounds of two turns; what needs the competitors' environment has none."""
+    monkeypatch.setitem(
+        registry.COMPETITORS, "limit-numpy", registry.Entry("limit", "numpy", False, "", ("dense",))
+    )
+    options = argparse.Namespace(
+        competitors=["limit-numpy", "limit-torch"],
+        measures=["train"],
+        batches=[128],
+        rounds=2,
+        turns=2,
+        seconds=0.01,
+        patience=0.0,
+        images=1,
+        draws=1,
+    )
+    folder = Path(products[3]).parent
+    runs = bench.measure(HERE, options, folder, "dense", 128)
+    failed = [run for run in runs if run.error]
+    assert [run.competitor for run in failed] == ["limit-torch"]
+    measured = [run for run in runs if run.values]
+    assert [run.round for run in measured] == [0, 1, 2, 3]
+    assert ["ready_s" in run.values for run in measured] == [True, False] * 2
+
+
+def test_limits_take_their_turns_together():
+    assert bench.groups_of(["tfvae", "limit-tf", "jax", "limit-jax"]) == [
+        ("limit-tf", "limit-jax"),
+        ("jax",),
+    ]
+    assert bench.groups_of(["tfvae"]) == [()]

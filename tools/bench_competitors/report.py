@@ -25,13 +25,13 @@ COLUMNS = (*_RATES, *_SECONDS, *_MEGABYTES)
 
 @dataclass(frozen=True)
 class Run:
-    """What one process measured.
+    """What one process measured in a turn.
 
     Attributes:
         competitor: its name.
         case: the model's name.
         batch: images in a batch.
-        round: the round, from 0.
+        round: the number of the turn; those who took it together have the same.
         values: by name; empty if it failed.
         error: why it failed.
         disturbed: share of the machine that others used.

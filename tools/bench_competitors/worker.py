@@ -1,6 +1,9 @@
-"""Measures one competitor in a process of its own; the last line that it prints is JSON.
+"""Measures one competitor in a process of its own; what it prints are lines of JSON.
 
 python -m bench_competitors.worker NAME CASE --inputs FILE --batch 128 --measures train,encode
+
+The first line says what the start took. Then every line that it reads is a turn: it measures, and
+answers with a line. Between two turns it may be stopped.
 """
 
 from __future__ import annotations
@@ -28,25 +31,32 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def timed(function: Callable[[int], Any], seconds: float) -> tuple[float, float]:
-    """Seconds of one call after a first, and of that first call.
+class Task:
+    """Something whose speed is measured.
 
     Args:
-        function: takes how often to do its work.
-        seconds: what the measurement should last, at least one call.
+        work: does it some times.
+        images: of once.
+        seconds: what a turn should last; it does the work at least once.
     """
-    begun = time.perf_counter()
-    function(1)
-    first = time.perf_counter() - begun
-    begun = time.perf_counter()
-    function(1)
-    once = time.perf_counter() - begun
-    times = int(seconds / once)
-    if times < 2:
-        return once, first
-    begun = time.perf_counter()
-    function(times)
-    return (time.perf_counter() - begun) / times, first
+
+    def __init__(self, work: Callable[[int], Any], images: int, seconds: float) -> None:
+        self._work = work
+        self._images = images
+        self._seconds = seconds
+        # Of the first call, and of one after it: what is compiled is compiled.
+        self.first = self._time(1)
+        self.once = self._time(1)
+
+    def rate(self) -> float:
+        """Images a second."""
+        times = max(1, int(self._seconds / self.once))
+        return self._images * times / self._time(times)
+
+    def _time(self, times: int) -> float:
+        begun = time.perf_counter()
+        self._work(times)
+        return time.perf_counter() - begun
 
 
 def repeat(function: Callable[..., Any], *arguments: Any) -> Callable[[int], None]:
@@ -59,50 +69,62 @@ def repeat(function: Callable[..., Any], *arguments: Any) -> Callable[[int], Non
     return run
 
 
-def measure(options: argparse.Namespace, inputs: Inputs) -> dict[str, float]:
-    """Does what is asked; rates are in images a second."""
+class Meter:
+    """A competitor that is ready, and what its start took.
+
+    Attributes:
+        start: seconds and megabytes, by name.
+    """
+
+    def __init__(self, options: argparse.Namespace, inputs: Inputs) -> None:
+        entry = COMPETITORS[options.name]
+        begun = time.perf_counter()
+        module = importlib.import_module(f"bench_competitors.{entry.module}")
+        self.start = {"import_s": time.perf_counter() - begun, "memory_start_mb": peak_memory()}
+        begun = time.perf_counter()
+        competitor = module.COMPETITOR(inputs, options.batch, entry.variant)
+        built = time.perf_counter() - begun
+        self._competitor = competitor
+        self._tasks: dict[str, Task] = {}
+        self._estimate = float("nan")
+        number = len(inputs.images)
+        samples = min(_MOST_SAMPLES, number)
+        works = {
+            "train": (competitor.train, number),
+            "encode": (repeat(competitor.encode), number),
+            "sample": (repeat(competitor.sample, samples), samples),
+            "evaluate": (self._evaluate(options.images, options.draws), options.images),
+        }
+        for name in options.measures.split(","):
+            task = self._tasks[name] = Task(*works[name], options.seconds)
+            if name == "train":
+                self.start["ready_s"] = max(0.0, built + task.first - task.once)
+                self.start["memory_train_mb"] = peak_memory()
+            elif name == "evaluate":
+                self.start["evaluate_ready_s"] = max(0.0, task.first - task.once)
+
+    def turn(self) -> dict[str, float]:
+        """Measures everything once; rates are in images a second."""
+        neighbours = Neighbours()
+        result = {name: task.rate() for name, task in self._tasks.items()}
+        if "evaluate" in result:
+            result["nll"] = self._estimate
+        return {**result, "memory_mb": peak_memory(), "disturbed": neighbours.share()}
+
+    def _evaluate(self, images: int, draws: int) -> Callable[[int], None]:
+        def run(times: int) -> None:
+            for _ in range(times):
+                estimate = self._competitor.log_likelihood(images, draws)
+            self._estimate = -float(estimate.mean())
+
+        return run
+
+
+def check(options: argparse.Namespace, inputs: Inputs) -> dict[str, float]:
+    """The losses of a competitor."""
     entry = COMPETITORS[options.name]
-    begun = time.perf_counter()
     module = importlib.import_module(f"bench_competitors.{entry.module}")
-    result = {"import_s": time.perf_counter() - begun, "memory_start_mb": peak_memory()}
-    begun = time.perf_counter()
-    competitor = module.COMPETITOR(inputs, options.batch, entry.variant)
-    built = time.perf_counter() - begun
-    number = len(inputs.images)
-    neighbours = Neighbours()
-    for name in options.measures.split(","):
-        if name == "check":
-            result |= competitor.check()._asdict()
-        elif name == "train":
-            seconds, first = timed(competitor.train, options.seconds)
-            result["train"] = number / seconds
-            result["ready_s"] = max(0.0, built + first - seconds)
-            result["memory_train_mb"] = peak_memory()
-        elif name == "encode":
-            seconds, _ = timed(repeat(competitor.encode), options.seconds)
-            result[name] = number / seconds
-        elif name == "sample":
-            number_of_samples = min(_MOST_SAMPLES, number)
-            seconds, _ = timed(repeat(competitor.sample, number_of_samples), options.seconds)
-            result[name] = number_of_samples / seconds
-        elif name == "evaluate":
-            result |= evaluate(competitor, options.images, options.draws)
-    return {**result, "memory_mb": peak_memory(), "disturbed": neighbours.share()}
-
-
-def evaluate(competitor: Any, number: int, draws: int) -> dict[str, float]:
-    """The estimate of the likelihood, after one of as much work: what is compiled depends on it."""
-    begun = time.perf_counter()
-    competitor.log_likelihood(number, draws)
-    first = time.perf_counter() - begun
-    begun = time.perf_counter()
-    estimate = competitor.log_likelihood(number, draws)
-    seconds = time.perf_counter() - begun
-    return {
-        "evaluate": number / seconds,
-        "evaluate_ready_s": max(0.0, first - seconds),
-        "nll": -float(estimate.mean()),
-    }
+    return module.COMPETITOR(inputs, options.batch, entry.variant).check()._asdict()
 
 
 def main() -> None:
@@ -120,9 +142,19 @@ def main() -> None:
     # Libraries write to stdout as they like.
     stdout = os.dup(1)
     os.dup2(2, 1)
-    result = measure(options, load_inputs(options.inputs, CASES[options.case]))
-    sys.stdout.flush()
-    os.write(stdout, json.dumps(result).encode() + b"\n")
+    inputs = load_inputs(options.inputs, CASES[options.case])
+
+    def answer(values: dict[str, float]) -> None:
+        sys.stdout.flush()
+        os.write(stdout, json.dumps(values).encode() + b"\n")
+
+    if options.measures == "check":
+        answer(check(options, inputs))
+        return
+    meter = Meter(options, inputs)
+    answer(meter.start)
+    for _ in sys.stdin:
+        answer(meter.turn())
 
 
 if __name__ == "__main__":
