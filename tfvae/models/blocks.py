@@ -137,7 +137,8 @@ def block_function(
         else:
             most = model.steps_per_execution
             _, stacked, arrays, rows = block.feed
-            batches = _Batches(rows or iterator, block.length(most), most, stacked, arrays)
+            where = block.length(most), most, block.first == 0
+            batches = _Batches(rows or iterator, *where, stacked, arrays)
         if on_trial:
             batches.fetch()  # an error of the data is none of XLA's
         try:
@@ -170,6 +171,7 @@ class _Batches:
         iterator: what Keras iterates over.
         length: batches of the block at most.
         most: batches of any block at most.
+        begins: whether a pass over the data begins with the block.
         stacked: whether what the iterator gives are several batches, `[n, batch, ...]`.
         arrays: see `Feed`.
     """
@@ -179,12 +181,14 @@ class _Batches:
         iterator: Any,
         length: int,
         most: int,
+        begins: bool = True,
         stacked: bool = False,
         arrays: tuple[ArrayRows, ...] | None = None,
     ) -> None:
         self.iterator = iterator
         self.length = length
         self.most = most
+        self.begins = begins
         self.stacked = stacked
         self.arrays = arrays
         self.done = 0
@@ -342,8 +346,8 @@ def _in_one_program(
 
     Args:
         one_step: from a batch to logs.
-        compile_rest: whether a batch that is alone with its size, as the smaller one at the end of
-            an epoch, is worth a program of its own, which takes as long to compile as the other.
+        compile_rest: whether a smaller batch, as one at the end of a pass, is worth a program of
+            its own, which takes as long to compile as the other.
     """
 
     def several(stack: Any, count: tf.Tensor, arrays: Any) -> dict[str, tf.Tensor]:
@@ -366,14 +370,16 @@ def _in_one_program(
 
     several = tf.function(several, jit_compile=True, reduce_retracing=True, autograph=False)
     rest = tf.function(rest, reduce_retracing=True, autograph=False)
-    largest = 0
+    usual = 0
 
     def run(batches: _Batches) -> dict[str, tf.Tensor]:
-        nonlocal largest
-        for stack in batches.stacks():
-            number, size = _steps(stack), _batch_size(stack)
-            largest = max(largest, size)
-            if number == 1 and size < largest and not compile_rest:
+        nonlocal usual
+        stacks = batches.stacks()
+        if batches.begins:
+            usual = _batch_size(stacks[0])
+        for stack in stacks:
+            number = _steps(stack)
+            if number == 1 and _batch_size(stack) < usual and not compile_rest:
                 logs = rest(stack, batches.arrays)
             else:
                 filled = _filled(stack, batches.most)
