@@ -307,9 +307,37 @@ def test_a_smaller_last_batch_is_not_worth_a_program(in_batches):
     np.testing.assert_allclose(*scores, rtol=1e-4)
 
 
-def test_smaller_batches_of_another_training_are_compiled():
-    """Two sizes, each of which begins a pass: XLA cannot compile the second."""
+def test_what_ran_before_xla_gave_up_does_not_run_again():
+    """Three batches that it can compile, and two of another size that it cannot, in one block."""
+    sizes = tf.data.Dataset.from_generator(
+        lambda: (X[:size] for size in (10, 10, 10, 7, 7)),
+        output_signature=tf.TensorSpec([None, 4], tf.float32),
+    )
+    vae = unfit(spared=10, steps_per_execution=5)
+    with pytest.warns(UserWarning, match="XLA cannot compile this model's training step"):
+        vae.fit(sizes, verbose=0)
+    assert int(vae.optimizer.iterations) == 5
+
+
+@pytest.mark.filterwarnings("error:XLA cannot compile")
+def test_an_error_of_a_smaller_last_batch_is_none_of_xlas():
+    """It comes after two steps, which do not run again."""
     vae = unfit(spared=32)
+    vae.encoder.layers[0].call = whole_batches_alone
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a rest"):
+        vae.fit(X, batch_size=32, verbose=0)
+    assert int(vae.optimizer.iterations) in (2, 3)  # the failed step may have counted itself
+    assert vae.jit_compile
+
+
+def whole_batches_alone(x):
+    return x if x.shape[0] == 32 else tf.debugging.check_numerics(x / 0, "a rest")
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_smaller_batches_of_another_training_are_compiled(steps):
+    """Two sizes, each of which begins a pass: XLA cannot compile the second."""
+    vae = unfit(spared=32, steps_per_execution=steps)
     vae.fit(X[:64], batch_size=32, verbose=0)
     with pytest.raises(blocks.NOT_COMPILED):
         vae.fit(X[:64], batch_size=16, verbose=0)
@@ -444,6 +472,31 @@ def test_a_callback_may_ask_in_between(ask):
     extra = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: getattr(vae, ask)(data))
     vae.fit(X, batch_size=2, epochs=2, callbacks=[extra], verbose=0)
     assert int(vae.optimizer.iterations) == 2 * (35 + (ask == "train_on_batch"))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_training_within_a_training(jit_compile):
+    """Of two steps, after each epoch of seven, whose order and length it leaves alone."""
+    inner, outer = X[:20], model(jit_compile=jit_compile)
+    extra = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: outer.fit(inner, batch_size=10, verbose=0)
+    )
+    outer.fit(X, batch_size=10, epochs=3, callbacks=[extra], verbose=0)
+    assert int(outer.optimizer.iterations) == 3 * (7 + 2)
+
+
+def test_a_validation_does_not_change_the_order_of_the_training(monkeypatch):
+    orders = []
+    take = array_rows.ArrayRows.take
+    monkeypatch.setattr(
+        array_rows.ArrayRows, "take", lambda self, rows: orders[-1].append(rows) or take(self, rows)
+    )
+    monkeypatch.setattr(blocks, "_in_one_program", lambda step, rest: blocks._one_by_one(step))
+    for validation in (None, (X,)):
+        orders.append([])
+        model(jit_compile=True).fit(X, batch_size=10, validation_data=validation, verbose=0)
+    assert len(orders[0]) == 7
+    np.testing.assert_array_equal(*orders)
 
 
 def test_an_error_of_the_data_is_none_of_xlas():

@@ -83,7 +83,7 @@ def array_blocks(
 
 def row_blocks(
     size: int, batch_size: int, length: int, shuffle: bool = False
-) -> Iterator[np.ndarray]:
+) -> Iterator[tuple[np.ndarray]]:
     """The numbers of the rows that `array_blocks` has, pass after pass without an end.
 
     Args:
@@ -92,20 +92,25 @@ def row_blocks(
         length: as for `array_blocks`.
         shuffle: as for `array_blocks`.
 
-    Yields:
-        Numbers, `[at most length, batch_size]`.
+    Returns:
+        Tuples of numbers `[at most length, batch_size]`.
 
     Example:
         >>> blocks = row_blocks(7, batch_size=2, length=2)
-        >>> [next(blocks).tolist() for _ in range(4)]
+        >>> [block.tolist() for block, in (next(blocks) for _ in range(4))]
         [[[0, 1], [2, 3]], [[4, 5]], [[6]], [[0, 1], [2, 3]]]
     """
+    # Drawn now, as for a dataset, and not with the first block: the training has begun by then.
     order = _new_order()
     bounds = _bounds_of_blocks(size, batch_size, length)
-    while True:
-        rows = order.permutation(size) if shuffle else np.arange(size)
-        for start, end in bounds:
-            yield rows[start:end].reshape(-1, min(batch_size, end - start))
+
+    def passes() -> Iterator[tuple[np.ndarray]]:
+        while True:
+            rows = order.permutation(size) if shuffle else np.arange(size)
+            for start, end in bounds:
+                yield (rows[start:end].reshape(-1, min(batch_size, end - start)),)
+
+    return passes()
 
 
 def fit_in_block(arrays: tuple[Any, ...], batch_size: int, length: int) -> bool:

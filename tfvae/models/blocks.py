@@ -13,6 +13,7 @@ import inspect
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -47,20 +48,38 @@ class Block:
 
     Attributes:
         steps: steps of the pass; `None` where only the data know.
+        batch_size: examples of the first batch; `None` where it has not been looked at.
         first: the step that the block begins with.
         done: steps that the last block took.
         feed: what the batches come from.
+        in_use: whether a training is on its way.
     """
 
     def __init__(self) -> None:
         self.steps: int | None = None
+        self.batch_size: int | None = None
         self.first = 0
         self.done = 0
         self.feed = Feed()
+        self.in_use = False
 
     def length(self, most: int) -> int:
         """Steps of the block that begins now, of `most` at most."""
         return most if self.steps is None else max(1, min(most, self.steps - self.first))
+
+    def rest_below(self, most: int) -> int:
+        """Fewer examples make the block's last batch a rest, which ends a pass; 0 if none can."""
+        ends = self.steps is not None and self.first + self.length(most) >= self.steps
+        return self.batch_size or 0 if ends else 0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Afterwards everything is as it was: a training may be called within another."""
+        before = dict(vars(self))
+        try:
+            yield
+        finally:
+            vars(self).update(before)
 
     def last(self) -> int:
         """The number of the last step that was run."""
@@ -121,7 +140,7 @@ def block_function(
     if model.run_eagerly:
         run = _one_by_one(one_step)
     elif is_one_program(model):
-        run = _in_one_program(one_step, compile_rest=fall_back is None)
+        run = _in_one_program(one_step, fall_back is None)
     else:
         compiled = tf.function(
             one_step, jit_compile=model.jit_compile, reduce_retracing=True, autograph=False
@@ -137,19 +156,19 @@ def block_function(
         else:
             most = model.steps_per_execution
             _, stacked, arrays, rows = block.feed
-            where = block.length(most), most, block.first == 0
-            batches = _Batches(rows or iterator, *where, stacked, arrays)
+            size = block.length(most), most, block.rest_below(most)
+            batches = _Batches(rows or iterator, *size, stacked, arrays)
         if on_trial:
             batches.fetch()  # an error of the data is none of XLA's
         try:
             logs = run(batches)
         except NOT_COMPILED as error:
-            if not on_trial:
+            if not on_trial or batches.in_rest:
                 raise
             warnings.warn(_fallback_message(error), stacklevel=2)
             fall_back()
             run = _in_a_loop(tf.function(one_step, reduce_retracing=True, autograph=False))
-            # Nothing of a program that was not compiled has run.
+            # Nothing of a program that was not compiled has run, of those before it all.
             logs = _one_by_one(one_step)(batches)
         on_trial = False
         block.done = batches.done
@@ -168,10 +187,10 @@ class _Batches:
     """The batches of a block: those that were taken from the iterator, and how many were used.
 
     Args:
-        iterator: what Keras iterates over.
+        iterator: what Keras iterates over, or the numbers of rows.
         length: batches of the block at most.
         most: batches of any block at most.
-        begins: whether a pass over the data begins with the block.
+        rest_below: a last batch of fewer examples is a rest, see `Block`.
         stacked: whether what the iterator gives are several batches, `[n, batch, ...]`.
         arrays: see `Feed`.
     """
@@ -181,17 +200,18 @@ class _Batches:
         iterator: Any,
         length: int,
         most: int,
-        begins: bool = True,
+        rest_below: int = 0,
         stacked: bool = False,
         arrays: tuple[ArrayRows, ...] | None = None,
     ) -> None:
         self.iterator = iterator
         self.length = length
         self.most = most
-        self.begins = begins
+        self.rest_below = rest_below
         self.stacked = stacked
         self.arrays = arrays
         self.done = 0
+        self.in_rest = False
         self._taken: list[Any] = []
 
     def fetch(self) -> list[Any]:
@@ -208,16 +228,15 @@ class _Batches:
             raise StopIteration
         return self._taken
 
-    def take(self) -> list[Any]:
+    def take(self) -> Iterator[Any]:
         """The batches of the block."""
-        elements = self.fetch()
-        if not self.stacked:
-            return elements
-        return [
-            _batch(element, number, self.arrays)
-            for element in elements
-            for number in range(_steps(element))
-        ]
+        for element in self.fetch():
+            if self.stacked:
+                yield from (
+                    _batch(element, number, self.arrays) for number in range(_steps(element))
+                )
+            else:
+                yield element
 
     def stacks(self) -> list[Any]:
         """The same in stacks `[at most length, batch, ...]`."""
@@ -225,6 +244,11 @@ class _Batches:
         if self.stacked:
             return elements
         return [_each(_stack, *alike) for _, alike in itertools.groupby(elements, _shapes)]
+
+    def is_rest(self, stack: Any) -> bool:
+        """Whether this stack, the next one, is a smaller batch that ends the pass."""
+        ends = self.done + 1 == self.length and _steps(stack) == 1
+        return ends and _batch_size(stack) < self.rest_below
 
 
 def _batch(stack: Any, number: Any, arrays: tuple[ArrayRows, ...] | None) -> Any:
@@ -286,10 +310,10 @@ def _on_replicas(
 
 
 def _one_by_one(one_step: Callable) -> Callable[[_Batches], dict[str, tf.Tensor]]:
-    """Runs a block from Python: eager steps, and batches that are split among replicas."""
+    """Runs what is left of a block from Python: eager steps, and batches split among replicas."""
 
     def run(batches: _Batches) -> dict[str, tf.Tensor]:
-        for batch in batches.take():
+        for batch in itertools.islice(batches.take(), batches.done, None):
             logs = one_step(batch)
             batches.done += 1
         return logs
@@ -346,8 +370,8 @@ def _in_one_program(
 
     Args:
         one_step: from a batch to logs.
-        compile_rest: whether a smaller batch, as one at the end of a pass, is worth a program of
-            its own, which takes as long to compile as the other.
+        compile_rest: whether a smaller batch at the end of a pass is worth a program of its own,
+            which takes as long to compile as the other.
     """
 
     def several(stack: Any, count: tf.Tensor, arrays: Any) -> dict[str, tf.Tensor]:
@@ -370,16 +394,12 @@ def _in_one_program(
 
     several = tf.function(several, jit_compile=True, reduce_retracing=True, autograph=False)
     rest = tf.function(rest, reduce_retracing=True, autograph=False)
-    usual = 0
 
     def run(batches: _Batches) -> dict[str, tf.Tensor]:
-        nonlocal usual
-        stacks = batches.stacks()
-        if batches.begins:
-            usual = _batch_size(stacks[0])
-        for stack in stacks:
+        for stack in batches.stacks():
             number = _steps(stack)
-            if number == 1 and _batch_size(stack) < usual and not compile_rest:
+            batches.in_rest = not compile_rest and batches.is_rest(stack)
+            if batches.in_rest:
                 logs = rest(stack, batches.arrays)
             else:
                 filled = _filled(stack, batches.most)

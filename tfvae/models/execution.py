@@ -5,8 +5,9 @@ step; in a dense network these cost as much as the matrix products. XLA's convol
 slower than oneDNN's, which TensorFlow calls without it. Several steps in one execution save a
 return to Python after each, and the copies and waits that come with it.
 
-The choice depends on the network, the batch, the device and the strategy, and never on the length
-of the training: one that is resumed runs as it began.
+The choice depends on the network, the batch, the device and the strategy, and the length of a block
+on where the data lie; nothing depends on the length of the training: one that is resumed runs as it
+began.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Execution(NamedTuple):
     """How a training is run, and why.
 
     Attributes:
-        jit_compile: whether XLA compiles the step.
+        jit_compile: whether XLA compiles the step; under `"auto"` not that of a rest of a batch.
         steps_per_execution: training steps between two returns to Python.
         reason: for people.
     """

@@ -1,4 +1,4 @@
-"""What `fit` is fed: arrays as datasets, so many steps, and whether schedules have time to end."""
+"""What `fit` is fed: datasets or rows of arrays, so many steps, and if schedules have the time."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def as_rows(
     They need no thread beside the training, nor the 30 ms that a dataset of them takes to make: the
     one here is for Keras to iterate over.
     """
-    numbers = row_blocks(size, batch_size or BATCH_SIZE, length, shuffle)
-    return Feed(tf.data.Dataset.range(1), stacked=True, arrays=arrays, rows=zip(numbers))
+    rows = row_blocks(size, batch_size or BATCH_SIZE, length, shuffle)
+    return Feed(tf.data.Dataset.range(1), stacked=True, arrays=arrays, rows=rows)
 
 
 def as_blocks(

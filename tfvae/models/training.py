@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import keras
@@ -108,7 +108,8 @@ class TrainedOnExamples(keras.Model):
             optimizer: a Keras optimizer or its name; Adam with a learning rate of 1e-3 if `None`.
             loss: must be `None`.
             jit_compile: whether XLA compiles the step; `"auto"` decides from the network, the
-                device and the strategy, see `execution`.
+                device and the strategy, see `execution`, and against it for a last batch that is
+                smaller, which would need a second program.
             steps_per_execution: training steps between two returns to Python, which callbacks are
                 called in; `"auto"` takes what a fraction of a second holds, and one if a callback
                 wants to be called after every step.
@@ -156,9 +157,9 @@ class TrainedOnExamples(keras.Model):
             batch_size: examples in a batch.
             steps: training steps of an epoch, if known.
             callbacks: of `fit`.
-            held: whether batches wait in memory until they are used, as those of a dataset do;
-                those of an array that a program reads by itself do not, and as many of them make
-                a block as a fraction of a second holds.
+            held: whether batches wait in memory until they are used, as those of a dataset and of
+                a validation do. Where XLA's program reads an array by itself, and there is no
+                validation, they do not, and a block is as long as a fraction of a second holds.
 
         Raises:
             ValueError: if the model is not built.
@@ -229,31 +230,34 @@ class TrainedOnExamples(keras.Model):
             warn_of_long_schedules(self, steps * left)
         self._build_for(shape)
         rows = self._rows_of(x, sample_weight) if given is None else None
-        # Keras validates in blocks as long as the training's, of batches that are held.
-        self._prepare(shape, steps, callbacks, held=rows is None or validation_data is not None)
-        self._training_block.steps = steps
+        block = self._training_block
         if isinstance(x, tf.data.Dataset) and given is not None:
             # Keras counts a short block as a long one, and would take a dataset of known size to be
             # at its end before it is. The filter makes the size unknown, and keeps everything.
             x = x.filter(lambda *batch: True)
-        if isinstance(x, ARRAYS):
-            arrays = x, sample_weight, batch_size, shuffle
-            in_blocks = self._blocks_of(*arrays, rows) if given is None else None
-            self._training_block.feed = in_blocks or Feed(as_dataset(*arrays))
-            x = self._training_block.feed.dataset
-            y = sample_weight = None
-            if given is None:
-                # One iterator for all epochs, which is ready for the next where one ends.
-                kwargs["steps_per_epoch"] = steps
-                x = x.repeat()
-        try:
+        # A callback may have begun this training in another, which then goes on as it was.
+        with self._steps_for_now() if block.in_use else nullcontext(), block.kept():
+            block.in_use = True
+            # Keras validates in blocks as long as the training's, of batches that are held.
+            self._prepare(shape, steps, callbacks, held=rows is None or validation_data is not None)
+            block.steps, block.batch_size = steps, shape[0] if shape else None
+            if isinstance(x, ARRAYS):
+                arrays = x, sample_weight, batch_size, shuffle
+                in_blocks = self._blocks_of(*arrays, rows) if given is None else None
+                block.feed = in_blocks or Feed(as_dataset(*arrays))
+                x = block.feed.dataset
+                y = sample_weight = None
+                if given is None:
+                    # One iterator for all epochs, which is ready for the next where one ends.
+                    kwargs["steps_per_epoch"] = steps
+                    x = x.repeat()
             history = super().fit(
                 x,
                 _target(y, sample_weight),
                 epochs=epochs,
                 verbose=verbose,
                 callbacks=BlockCallbacks(
-                    self._training_block,
+                    block,
                     self._evaluation_block,
                     callbacks,
                     add_history=True,
@@ -269,15 +273,16 @@ class TrainedOnExamples(keras.Model):
                 sample_weight=sample_weight,
                 **kwargs,
             )
-        finally:
-            self._training_block.feed = Feed()
         if steps is None:
             warn_of_long_schedules(self, 0)
         return history
 
     def _rows_of(self, x: Any, sample_weight: Any) -> tuple[ArrayRows, ...] | None:
         """Arrays, where a program may take its batches out of them by itself."""
-        if not isinstance(x, ARRAYS) or on_accelerator() or not self._is_built_throughout():
+        alone = self.distribute_strategy.num_replicas_in_sync == 1
+        if not isinstance(x, ARRAYS) or not alone or self.run_eagerly or on_accelerator():
+            return None
+        if not self._is_built_throughout():
             return None
         if self.train_function is None:
             self._rows_compiled_for = None
@@ -373,6 +378,7 @@ class TrainedOnExamples(keras.Model):
                     model=self,
                 )
             self._evaluation_block.steps = number
+            self._evaluation_block.batch_size = shape[0] if shape else None
             return super().evaluate(
                 x,
                 _target(y, sample_weight),
@@ -415,7 +421,7 @@ class TrainedOnExamples(keras.Model):
         chosen = self.execution(shape[0], steps, callbacks, held)
         if chosen.jit_compile != self.jit_compile and not self._fell_back:
             self.jit_compile = chosen.jit_compile
-            self.train_function = self.test_function = None
+            self.train_function = self.test_function = self._rows_compiled_for = None
         self.steps_per_execution = chosen.steps_per_execution
         _LOG.info("%s runs %s", self.name, chosen)
 
