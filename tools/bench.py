@@ -221,7 +221,12 @@ def take_turn(
         tries.append(taken)
         if all(error or disturbed <= DISTURBED for *_, error, disturbed in taken):
             break
-    return min(tries, key=lambda taken: max((share for *_, share in taken), default=0.0))
+
+    def badness(taken: list[tuple[str, dict[str, float], str, float]]) -> tuple[bool, float]:
+        # A failure is no measurement: it is taken only where there is nothing else.
+        return any(error for *_, error, _ in taken), max((share for *_, share in taken), default=0)
+
+    return min(tries, key=badness)
 
 
 def _arguments(

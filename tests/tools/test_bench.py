@@ -184,6 +184,36 @@ def test_turns_are_numbered_and_failures_are_not_repeated(products, monkeypatch)
     assert ["ready_s" in run.values for run in measured] == [True, False] * 2
 
 
+class Scripted:
+    """A worker that answers what it was given, and then fails."""
+
+    def __init__(self, *answers):
+        self.answers, self.error = list(answers), ""
+
+    def ask(self):
+        if self.answers:
+            return dict(self.answers.pop(0))
+        self.error = "died"
+        return {}
+
+
+def test_a_disturbed_turn_is_taken_again_and_the_better_one_counts():
+    disturbed, calm = {"train": 1.0, "disturbed": 0.5}, {"train": 2.0, "disturbed": 0.0}
+    for answers, counts in (
+        ([disturbed, calm], (2.0, "", 0.0)),
+        ([calm, disturbed], (2.0, "", 0.0)),
+        ([disturbed], (1.0, "", 0.5)),  # dead at the second try: the first one stands
+    ):
+        worker = Scripted(*answers)
+        ((name, values, error, share),) = bench.take_turn(
+            [bench.Contestant("jax", worker, {"ready_s": 3.0})], patience=0.0, turn=0
+        )
+        assert (name, values["train"], values["ready_s"]) == ("jax", counts[0], 3.0)
+        assert (error, share) == counts[1:]
+    ((_, values, error, _),) = bench.take_turn([bench.Contestant("jax", Scripted(), {})], 0.0, 1)
+    assert (values, error) == ({}, "died")
+
+
 def test_limits_take_their_turns_together():
     assert bench.groups_of(["tfvae", "limit-tf", "jax", "limit-jax"]) == [
         ("limit-tf", "limit-jax"),
